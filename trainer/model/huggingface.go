@@ -1,12 +1,18 @@
 package model
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // HFConfig returns the config.json with which Hugging Face transformers, 4.56
 // or later, opens a checkpoint of c as ApertusForCausalLM. It gives rotary
 // settings twice: as rope_theta and rope_scaling for transformers 4, and as
-// rope_parameters for 5. c must be valid.
-func HFConfig(c Config) []byte {
+// rope_parameters for 5.
+func HFConfig(c Config) ([]byte, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
 	number := func(s string) json.RawMessage { return json.RawMessage(s) }
 	rope := map[string]any{"rope_type": "default", "rope_theta": number(c.RopeTheta)}
 	var scaling map[string]any
@@ -52,7 +58,7 @@ func HFConfig(c Config) []byte {
 		"torch_dtype":             "float32",
 	}, "", "  ")
 	if err != nil {
-		panic("model: config was not validated: " + err.Error())
+		return nil, fmt.Errorf("model: write config.json: %w", err)
 	}
-	return append(out, '\n')
+	return append(out, '\n'), nil
 }
