@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -73,7 +74,7 @@ func (d *definition) parseTokens(f fields) error {
 	}
 	d.ignoreMerges = string(m.get("ignore_merges")) == "true"
 
-	var vocab map[string]int32
+	var vocab map[string]tokenID
 	if err := json.Unmarshal(m.get("vocab"), &vocab); err != nil {
 		return fmt.Errorf("model.vocab: %w", err)
 	}
@@ -90,14 +91,28 @@ func (d *definition) parseTokens(f fields) error {
 	return err
 }
 
+// tokenID is an id in JSON: digits, and nothing that encoding/json would take
+// for zero.
+type tokenID int32
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (id *tokenID) UnmarshalJSON(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 10, 31)
+	if err != nil {
+		return fmt.Errorf("token id %.80q: want an integer of 0 or more", b)
+	}
+	*id = tokenID(n)
+	return nil
+}
+
 // setTokens orders the vocabulary by id and unspells its ordinary tokens.
-func (d *definition) setTokens(vocab map[string]int32) error {
+func (d *definition) setTokens(vocab map[string]tokenID) error {
 	if len(vocab) > maxVocab {
 		return fmt.Errorf("model.vocab: %d tokens; allowed are %d", len(vocab), maxVocab)
 	}
 	names := make([]string, len(vocab))
 	for name, id := range vocab {
-		if id < 0 || int(id) >= len(names) {
+		if int(id) >= len(names) {
 			return fmt.Errorf("model.vocab: token %.80q has id %d; %d tokens need ids 0 to %d", name, id, len(names), len(names)-1)
 		}
 		if names[id] != "" || name == "" {
@@ -125,7 +140,7 @@ func (d *definition) setTokens(vocab map[string]int32) error {
 
 // parseAdded reads the added tokens and puts those that the vocabulary lacks
 // into it.
-func parseAdded(raw json.RawMessage, vocab map[string]int32) ([]addedToken, error) {
+func parseAdded(raw json.RawMessage, vocab map[string]tokenID) ([]addedToken, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, fmt.Errorf("added_tokens: %w", err)
@@ -145,28 +160,28 @@ func parseAdded(raw json.RawMessage, vocab map[string]int32) ([]addedToken, erro
 		if err := f.want("special", `true`, `false`); err != nil {
 			return nil, err
 		}
-		a := addedToken{special: string(f.get("special")) == "true"}
+		var id tokenID
 		var content string
-		if err := json.Unmarshal(f.get("id"), &a.id); err != nil {
+		if err := json.Unmarshal(f.get("id"), &id); err != nil {
 			return nil, fmt.Errorf("%s.id: %w", path, err)
 		}
 		if err := json.Unmarshal(f.get("content"), &content); err != nil {
 			return nil, fmt.Errorf("%s.content: %w", path, err)
 		}
-		if id, ok := vocab[content]; ok && id != a.id {
-			return nil, fmt.Errorf("%s: %.80q has id %d here and %d in model.vocab", path, content, a.id, id)
+		if other, ok := vocab[content]; ok && other != id {
+			return nil, fmt.Errorf("%s: %.80q has id %d here and %d in model.vocab", path, content, id, other)
 		}
-		if len(added) > 0 && added[len(added)-1].id >= a.id {
-			return nil, fmt.Errorf("%s: id %d is not above the one before it", path, a.id)
+		if len(added) > 0 && added[len(added)-1].id >= int32(id) {
+			return nil, fmt.Errorf("%s: id %d is not above the one before it", path, id)
 		}
-		vocab[content] = a.id
-		added = append(added, a)
+		vocab[content] = id
+		added = append(added, addedToken{id: int32(id), special: string(f.get("special")) == "true"})
 	}
 	return added, nil
 }
 
 // parseMerges reads merges written as "left right" or as ["left", "right"].
-func parseMerges(raw json.RawMessage, vocab map[string]int32) ([]pair, error) {
+func parseMerges(raw json.RawMessage, vocab map[string]tokenID) ([]pair, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return nil, fmt.Errorf("model.merges: %w", err)
@@ -192,7 +207,7 @@ func parseMerges(raw json.RawMessage, vocab map[string]int32) ([]pair, error) {
 		if !okLeft || !okRight {
 			return nil, fmt.Errorf("model.merges[%d]: %.80q or %.80q is not in model.vocab", rank, parts[0], parts[1])
 		}
-		merges[rank] = pair{left, right}
+		merges[rank] = pair{int32(left), int32(right)}
 	}
 	return merges, nil
 }

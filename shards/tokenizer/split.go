@@ -44,7 +44,8 @@ const (
 )
 
 // classes maps every code point to its class. Categories are those of
-// unicode.Version, the Unicode tables of the Go release.
+// unicode.Version, the Unicode tables of the Go release: ids of characters that
+// a later Unicode assigns may change with it, which TestUnicodeVersion reports.
 var classes = sync.OnceValue(func() *[unicode.MaxRune + 1]class {
 	table := new([unicode.MaxRune + 1]class)
 	mark := func(c class, ranges ...*unicode.RangeTable) {
@@ -71,14 +72,14 @@ var classes = sync.OnceValue(func() *[unicode.MaxRune + 1]class {
 	return table
 })
 
-// text is a string with its characters' classes.
-type text struct {
+// scanner is a text with its characters' classes.
+type scanner struct {
 	s       string
 	classes *[unicode.MaxRune + 1]class
 }
 
 // at returns the class of the character at byte i and its width; 0, 0 at the end.
-func (t text) at(i int) (class, int) {
+func (t scanner) at(i int) (class, int) {
 	if i >= len(t.s) {
 		return 0, 0
 	}
@@ -90,7 +91,7 @@ func (t text) at(i int) (class, int) {
 }
 
 // run returns the end of the longest run of characters from i that are in set.
-func (t text) run(i int, set class) int {
+func (t scanner) run(i int, set class) int {
 	for {
 		c, width := t.at(i)
 		if c&set == 0 {
@@ -102,7 +103,7 @@ func (t text) run(i int, set class) int {
 
 // symbols returns the end of the longest run of characters from i that are
 // neither space nor letter nor number.
-func (t text) symbols(i int) int {
+func (t scanner) symbols(i int) int {
 	for {
 		c, width := t.at(i)
 		if width == 0 || c&(space|letter|number) != 0 {
@@ -114,7 +115,7 @@ func (t text) symbols(i int) int {
 
 // splitTekken tries the alternatives of tekkenPattern in order.
 func splitTekken(s string) int {
-	t := text{s, classes()}
+	t := scanner{s, classes()}
 	c, width := t.at(0)
 	if c&(newline|letter|number) == 0 { // the optional character before a word
 		if end := t.word(width); end > 0 {
@@ -150,7 +151,7 @@ func splitTekken(s string) int {
 // A mark may also be the character before a word. When what follows the mark
 // has no lower, the pattern prefers to match the mark as a word by itself over
 // an upper-case word behind it; hence mark.
-func (t text) word(i int) int {
+func (t scanner) word(i int) int {
 	gaveBack := 0
 	end := i
 	for {
@@ -176,7 +177,7 @@ func (t text) word(i int) int {
 }
 
 // spacedSymbols returns the end of the match of " ?[^\s\p{L}\p{N}]+", 0 if none.
-func (t text) spacedSymbols() int {
+func (t scanner) spacedSymbols() int {
 	start := 0
 	if t.s[0] == ' ' {
 		start = 1
@@ -190,7 +191,7 @@ func (t text) spacedSymbols() int {
 // allButLast returns the end of the match of \s+(?!\S)|\s+ in a run of
 // white space that ends at end: all of it at the end of the text, else all but
 // its last character, which goes with the next word, unless it is alone.
-func (t text) allButLast(end int) int {
+func (t scanner) allButLast(end int) int {
 	if end == len(t.s) {
 		return end
 	}
@@ -203,7 +204,7 @@ func (t text) allButLast(end int) int {
 // splitGPT2 matches
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+.
 func splitGPT2(s string) int {
-	t := text{s, classes()}
+	t := scanner{s, classes()}
 	if n := contraction(s); n > 0 {
 		return n
 	}

@@ -9,6 +9,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -41,7 +42,7 @@ type Tokenizer struct {
 	byteIDs  [256]int32       // ordinary token of each byte
 	merges   map[pair]merge
 	literals literals
-	marshal  []byte
+	file     []byte // canonical tokenizer.json
 	sum      digest.Sum
 
 	seed  maphash.Seed
@@ -123,8 +124,8 @@ func build(d definition) (*Tokenizer, error) {
 		return nil, fmt.Errorf("the post-processor puts %s before a text, but that is not the added token %d", bosToken, BOS)
 	}
 	t.literals.finish()
-	t.marshal = d.appendJSON(nil)
-	t.sum = digest.Of(t.marshal)
+	t.file = d.appendJSON(nil)
+	t.sum = digest.Of(t.file)
 	return t, nil
 }
 
@@ -134,7 +135,9 @@ func build(d definition) (*Tokenizer, error) {
 // characters it is. Two kinds of added token are recognised, the first that
 // begins and of those the longest: tokens not marked special (in Apertus
 // `\begin{`, `\end{`, `\text{`, `\boxed{`) and the three placeholders
-// <iban-pii>, <email-pii> and <ip-pii> that masking leaves in a document.
+// <iban-pii>, <email-pii> and <ip-pii> that masking leaves in a document. For
+// text that names no other added token, Hugging Face tokenizers gives the same
+// ids, behind its <s>.
 func (t *Tokenizer) Encode(text string) []int32 {
 	return t.Append(make([]int32, 0, len(text)/3+1), text)
 }
@@ -194,7 +197,7 @@ func (t *Tokenizer) ID(token string) (int32, bool) {
 
 // Marshal returns the canonical tokenizer.json, byte for byte the same for
 // equal tokenizers; [Parse] reads it back. The caller owns the bytes.
-func (t *Tokenizer) Marshal() []byte { return append([]byte(nil), t.marshal...) }
+func (t *Tokenizer) Marshal() []byte { return bytes.Clone(t.file) }
 
 // Digest returns the SHA-256 of [Tokenizer.Marshal].
 func (t *Tokenizer) Digest() digest.Sum { return t.sum }

@@ -35,7 +35,8 @@ const maxTrainWord = maxTokenBytes
 //
 // The result depends on the texts as a set with multiplicity: not on their
 // order, on Workers or on timing. Fewer tokens than asked for come out if no
-// pair occurs MinCount times any more.
+// pair occurs MinCount times any more. Memory grows with the number of different
+// pre-tokens, not with the length of the texts.
 func Train(texts iter.Seq[string], opt TrainOptions) (*Tokenizer, error) {
 	d := apertusBase()
 	if opt.VocabSize < len(d.tokens) || opt.VocabSize > maxVocab {
