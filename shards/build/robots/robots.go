@@ -6,7 +6,6 @@
 package robots
 
 import (
-	"net/http"
 	"strings"
 )
 
@@ -90,7 +89,7 @@ func FromResponse(status int, body []byte) *File {
 	switch {
 	case status >= 200 && status < 300:
 		return Parse(body)
-	case status >= http.StatusBadRequest && status < http.StatusInternalServerError:
+	case status >= 400 && status < 500:
 		return &File{}
 	}
 	return nil
