@@ -6,8 +6,9 @@ import (
 	"github.com/allmend-network/allmend/trainer/exact"
 )
 
-// The assembly works on whole blocks of eight elements; portable code does the rest. Reductions take their tail
-// masked, as zeros (or -Inf): a lane that starts at +0 never becomes -0, so adding +0 to it changes no bit.
+// The assembly works on whole blocks of eight elements; portable code does the rest. Reductions take
+// a tail filled up with zeros (or -Inf): a lane that starts at +0 never becomes -0, so adding +0 to it changes no bit.
+// Masked loads would do the same, but cost a microsecond where the masked lanes lie on a page not yet touched.
 
 // whole returns how many of n elements the assembly takes.
 func whole(n int) int {
@@ -39,28 +40,55 @@ func expm1Slice(dst, x []float32) {
 
 // sum is exact.Sum.
 func sum(x []float32) float32 {
-	if !hasAVX2 || len(x) == 0 {
+	n := len(x) &^ 31
+	if !hasAVX2 || n == 0 {
 		return exact.Sum(x)
 	}
-	return canonical(sumAVX2(&x[0], len(x)/32, tailMask(len(x))))
+	if n == len(x) {
+		return canonical(sumAVX2(&x[0], n/32, nil))
+	}
+	var tail [32]float32
+	copy(tail[:], x[n:])
+	return canonical(sumAVX2(&x[0], n/32, &tail[0]))
 }
 
 // dot is exact.Dot.
 func dot(x, y []float32) float32 {
 	y = y[:len(x)]
-	if !hasAVX2 || len(x) == 0 {
+	n := len(x) &^ 31
+	if !hasAVX2 || n == 0 {
 		return exact.Dot(x, y)
 	}
-	return canonical(dotAVX2(&x[0], &y[0], len(x)/32, tailMask(len(x))))
+	if n == len(x) {
+		return canonical(dotAVX2(&x[0], &y[0], n/32, nil))
+	}
+	var tail [64]float32 // of x, then of y
+	copy(tail[:32], x[n:])
+	copy(tail[32:], y[n:])
+	return canonical(dotAVX2(&x[0], &y[0], n/32, &tail[0]))
 }
 
 // maximum is exact.Max.
 func maximum(x []float32) float32 {
-	if !hasAVX2 || len(x) == 0 {
+	n := len(x) &^ 31
+	if !hasAVX2 || n == 0 {
 		return exact.Max(x)
 	}
-	return maxAVX2(&x[0], len(x)/32, tailMask(len(x)))
+	if n == len(x) {
+		return maxAVX2(&x[0], n/32, nil)
+	}
+	tail := lowest
+	copy(tail[:], x[n:])
+	return maxAVX2(&x[0], n/32, &tail[0])
 }
+
+// lowest is a block that changes no maximum.
+var lowest = func() (x [32]float32) {
+	for i := range x {
+		x[i] = float32(math.Inf(-1))
+	}
+	return x
+}()
 
 // xieluRow writes the activation of x, of effective slopes p and n. y may be x.
 func xieluRow(y, x []float32, p, n float32) {
@@ -82,16 +110,6 @@ func xieluBackwardRow(dx, termP, termN, dy, x []float32, p, n float32) {
 	xieluBackwardGo(dx[k:], termP[k:], termN[k:], dy[k:], x[k:], p, n)
 }
 
-// tailMasks[32-n:] is a mask of the first n of 32 lanes.
-var tailMasks = func() (m [64]int32) {
-	for i := range 32 {
-		m[i] = -1
-	}
-	return m
-}()
-
-func tailMask(n int) *int32 { return &tailMasks[32-n%32] }
-
 // canonical maps every NaN to that of package exact.
 func canonical(x float32) float32 {
 	if x != x {
@@ -107,13 +125,13 @@ func expScaledAVX2(dst, x *float32, blocks int, scale, shift float32)
 func expm1AVX2(dst, x *float32, blocks int)
 
 //go:noescape
-func sumAVX2(x *float32, blocks int, tail *int32) float32
+func sumAVX2(x *float32, blocks int, tail *float32) float32
 
 //go:noescape
-func dotAVX2(x, y *float32, blocks int, tail *int32) float32
+func dotAVX2(x, y *float32, blocks int, tail *float32) float32
 
 //go:noescape
-func maxAVX2(x *float32, blocks int, tail *int32) float32
+func maxAVX2(x *float32, blocks int, tail *float32) float32
 
 //go:noescape
 func xieluAVX2(y, x *float32, blocks int, p, n float32)

@@ -153,7 +153,9 @@ expm1Loop:
 	VMOVSHDUP    X0, X1     \
 	VADDSS       X1, X0, X0
 
-// func sumAVX2(x *float32, blocks int, tail *int32) float32
+// func sumAVX2(x *float32, blocks int, tail *float32) float32
+//
+// The tail is one more block elsewhere, or nil; likewise below.
 TEXT ·sumAVX2(SB), NOSPLIT, $0-28
 	MOVQ   x+0(FP), SI
 	MOVQ   blocks+8(FP), CX
@@ -175,24 +177,20 @@ sumLoop:
 	JNZ    sumLoop
 
 sumTail:
-	VMOVUPS    (DX), Y8
-	VMOVUPS    32(DX), Y9
-	VMOVUPS    64(DX), Y10
-	VMOVUPS    96(DX), Y11
-	VMASKMOVPS (SI), Y8, Y4
-	VMASKMOVPS 32(SI), Y9, Y5
-	VMASKMOVPS 64(SI), Y10, Y6
-	VMASKMOVPS 96(SI), Y11, Y7
-	VADDPS     Y4, Y0, Y0
-	VADDPS     Y5, Y1, Y1
-	VADDPS     Y6, Y2, Y2
-	VADDPS     Y7, Y3, Y3
+	TESTQ DX, DX
+	JZ    sumDone
+	MOVQ  DX, SI
+	XORL  DX, DX
+	INCQ  CX
+	JMP   sumLoop
+
+sumDone:
 	SUM_LANES
 	VZEROUPPER
 	MOVSS      X0, ret+24(FP)
 	RET
 
-// func dotAVX2(x, y *float32, blocks int, tail *int32) float32
+// func dotAVX2(x, y *float32, blocks int, tail *float32) float32
 TEXT ·dotAVX2(SB), NOSPLIT, $0-36
 	MOVQ   x+0(FP), SI
 	MOVQ   y+8(FP), DI
@@ -224,32 +222,21 @@ dotLoop:
 	JNZ     dotLoop
 
 dotTail:
-	VMOVUPS    (DX), Y8
-	VMOVUPS    32(DX), Y9
-	VMOVUPS    64(DX), Y10
-	VMOVUPS    96(DX), Y11
-	VMASKMOVPS (SI), Y8, Y4
-	VMASKMOVPS 32(SI), Y9, Y5
-	VMASKMOVPS 64(SI), Y10, Y6
-	VMASKMOVPS 96(SI), Y11, Y7
-	VMASKMOVPS (DI), Y8, Y12
-	VMASKMOVPS 32(DI), Y9, Y13
-	VMASKMOVPS 64(DI), Y10, Y14
-	VMASKMOVPS 96(DI), Y11, Y15
-	VMULPS     Y12, Y4, Y4
-	VMULPS     Y13, Y5, Y5
-	VMULPS     Y14, Y6, Y6
-	VMULPS     Y15, Y7, Y7
-	VADDPS     Y4, Y0, Y0
-	VADDPS     Y5, Y1, Y1
-	VADDPS     Y6, Y2, Y2
-	VADDPS     Y7, Y3, Y3
+	TESTQ DX, DX
+	JZ    dotDone
+	MOVQ  DX, SI
+	LEAQ  128(DX), DI
+	XORL  DX, DX
+	INCQ  CX
+	JMP   dotLoop
+
+dotDone:
 	SUM_LANES
 	VZEROUPPER
 	MOVSS      X0, ret+32(FP)
 	RET
 
-// func maxAVX2(x *float32, blocks int, tail *int32) float32
+// func maxAVX2(x *float32, blocks int, tail *float32) float32
 //
 // VMAXPS b, a, c is c = a > b ? a : b, also for zeros and NaNs: a new element comes first, the lane second.
 TEXT ·maxAVX2(SB), NOSPLIT, $0-28
@@ -278,23 +265,14 @@ maxLoop:
 	JNZ     maxLoop
 
 maxTail:
-	VMOVUPS    (DX), Y8
-	VMOVUPS    32(DX), Y9
-	VMOVUPS    64(DX), Y10
-	VMOVUPS    96(DX), Y11
-	VMASKMOVPS (SI), Y8, Y4
-	VMASKMOVPS 32(SI), Y9, Y5
-	VMASKMOVPS 64(SI), Y10, Y6
-	VMASKMOVPS 96(SI), Y11, Y7
-	VBLENDVPS  Y8, Y4, Y12, Y4
-	VBLENDVPS  Y9, Y5, Y12, Y5
-	VBLENDVPS  Y10, Y6, Y12, Y6
-	VBLENDVPS  Y11, Y7, Y12, Y7
-	VMAXPS     Y0, Y4, Y0
-	VMAXPS     Y1, Y5, Y1
-	VMAXPS     Y2, Y6, Y2
-	VMAXPS     Y3, Y7, Y3
+	TESTQ DX, DX
+	JZ    maxDone
+	MOVQ  DX, SI
+	XORL  DX, DX
+	INCQ  CX
+	JMP   maxLoop
 
+maxDone:
 	VMAXPS       Y2, Y0, Y0
 	VMAXPS       Y3, Y1, Y1
 	VMAXPS       Y1, Y0, Y0
