@@ -112,7 +112,7 @@ func Extract(doc *Document) (Extraction, *Drop) {
 }
 
 func plainText(text string) (Extraction, *Drop) {
-	text = strings.TrimSpace(text)
+	text = strings.TrimSpace(strings.TrimPrefix(text, "\uFEFF"))
 	if text == "" {
 		return Extraction{Method: "plain"}, &Drop{StageExtract, RuleEmpty, "no text"}
 	}
@@ -175,7 +175,7 @@ func (w *textWriter) walk(n, root *html.Node) {
 			return
 		}
 	}
-	block := n.Type == html.ElementNode && isBlock(n.DataAtom)
+	block := n.Type == html.ElementNode && isBlock(tag(n))
 	w.line = w.line || block
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
 		w.walk(c, root)
@@ -203,8 +203,11 @@ func (w *textWriter) text(s string) {
 	}
 }
 
+// tag looks the element's name up anew: nodes made by the extractor carry no atom.
+func tag(n *html.Node) atom.Atom { return atom.Lookup([]byte(n.Data)) }
+
 func isHidden(n *html.Node) bool {
-	switch n.DataAtom {
+	switch tag(n) {
 	case atom.Script, atom.Style, atom.Noscript, atom.Template, atom.Head, atom.Iframe, atom.Object, atom.Svg, atom.Select, atom.Textarea:
 		return true
 	}
