@@ -73,7 +73,7 @@ func (r *rig) next() uint64 {
 func (r *rig) uniform(n int, size float32) []float32 {
 	x := make([]float32, n)
 	for i := range x {
-		x[i] = float32(int32(r.next()>>32)) / (1 << 31) * size
+		x[i] = float32(float32(int32(r.next()>>32))/(1<<31)) * size
 	}
 	return x
 }

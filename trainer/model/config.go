@@ -142,7 +142,7 @@ func (c Config) normEps() float32 { return float32(mustDecimal(c.RMSNormEps)) }
 func (c Config) attentionScale() float32 { return 1 / exact.Sqrt(float32(c.HeadDim())) }
 
 var (
-	decimalForm = regexp.MustCompile(`^[0-9]{1,16}(\.[0-9]{1,24})?(e-?[0-9]{1,2})?$`)
+	decimalForm = regexp.MustCompile(`^(0|[1-9][0-9]{0,15})(\.[0-9]{1,24})?(e-?[0-9]{1,2})?$`)
 	errDecimal  = errors.New(`want a positive decimal such as "0.02" or "1e-5"`)
 )
 
