@@ -28,16 +28,6 @@ func expScaled(dst, x []float32, scale, shift float32) {
 	expScaledGo(dst[n:], x[n:], scale, shift)
 }
 
-// expm1Slice writes dst[i] = expm1(x[i]). dst may be x.
-func expm1Slice(dst, x []float32) {
-	dst = dst[:len(x)]
-	n := whole(len(x))
-	if n > 0 {
-		expm1AVX2(&dst[0], &x[0], n/8)
-	}
-	exact.Expm1Slice(dst[n:], x[n:])
-}
-
 // sum is exact.Sum.
 func sum(x []float32) float32 {
 	n := len(x) &^ 31
@@ -120,9 +110,6 @@ func canonical(x float32) float32 {
 
 //go:noescape
 func expScaledAVX2(dst, x *float32, blocks int, scale, shift float32)
-
-//go:noescape
-func expm1AVX2(dst, x *float32, blocks int)
 
 //go:noescape
 func sumAVX2(x *float32, blocks int, tail *float32) float32

@@ -21,12 +21,11 @@ EIGHT(320, $0xc2aeac4fc2aeac4f)
 EIGHT(352, $0x42b1721742b17217)
 EIGHT(384, $0x7f8000007f800000)
 EIGHT(416, $0x7fc000007fc00000)
-EIGHT(448, $0x4220000042200000)
-EIGHT(480, $0xc1900000c1900000)
-EIGHT(512, $0xbf800000bf800000)
-EIGHT(544, $0xb58637bdb58637bd)
-EIGHT(576, $0xff800000ff800000)
-GLOBL vec<>(SB), RODATA|NOPTR, $608
+EIGHT(448, $0xc1900000c1900000)
+EIGHT(480, $0xbf800000bf800000)
+EIGHT(512, $0xb58637bdb58637bd)
+EIGHT(544, $0xff800000ff800000)
+GLOBL vec<>(SB), RODATA|NOPTR, $576
 
 #define LOG2E vec<>+0(SB)
 #define ROUND_SHIFT vec<>+32(SB)
@@ -42,11 +41,10 @@ GLOBL vec<>(SB), RODATA|NOPTR, $608
 #define EXP_MAX vec<>+352(SB)
 #define INF vec<>+384(SB)
 #define NAN vec<>+416(SB)
-#define FORTY vec<>+448(SB)
-#define MINUS_18 vec<>+480(SB)
-#define MINUS_ONE vec<>+512(SB)
-#define EPSILON vec<>+544(SB)   // of xIELU
-#define MINUS_INF vec<>+576(SB)
+#define MINUS_18 vec<>+448(SB)
+#define MINUS_ONE vec<>+480(SB)
+#define EPSILON vec<>+512(SB)   // of xIELU
+#define MINUS_INF vec<>+544(SB)
 
 // Predicates of VCMPPS: less than, greater than, unordered.
 #define LT $17
@@ -115,29 +113,6 @@ expLoop:
 	ADDQ      $32, DI
 	DECQ      CX
 	JNZ       expLoop
-	VZEROUPPER
-	RET
-
-// func expm1AVX2(dst, x *float32, blocks int)
-TEXT ·expm1AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ blocks+16(FP), CX
-
-expm1Loop:
-	VMOVUPS   (SI), Y0
-	REDUCED(Y0, Y1, Y2, Y3, Y4)
-	EXP(Y0, Y5, Y1, Y2, Y3)
-	EXPM1(Y0, Y6, Y1, Y2, Y3)
-	VCMPPS    GT, FORTY, Y0, Y3
-	VBLENDVPS Y3, Y5, Y6, Y5
-	VCMPPS    UNORDERED, Y0, Y0, Y3
-	VBLENDVPS Y3, NAN, Y5, Y5
-	VMOVUPS   Y5, (DI)
-	ADDQ      $32, SI
-	ADDQ      $32, DI
-	DECQ      CX
-	JNZ       expm1Loop
 	VZEROUPPER
 	RET
 

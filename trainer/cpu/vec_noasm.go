@@ -6,8 +6,6 @@ import "github.com/allmend-network/allmend/trainer/exact"
 
 func expScaled(dst, x []float32, scale, shift float32) { expScaledGo(dst, x, scale, shift) }
 
-func expm1Slice(dst, x []float32) { exact.Expm1Slice(dst, x) }
-
 func sum(x []float32) float32 { return exact.Sum(x) }
 
 func dot(x, y []float32) float32 { return exact.Dot(x, y) }
