@@ -1,9 +1,6 @@
 package cpu
 
-import (
-	"github.com/allmend-network/allmend/trainer/exact"
-	"github.com/allmend-network/allmend/trainer/model"
-)
+import "github.com/allmend-network/allmend/trainer/model"
 
 // attentionRows is how many queries of a head are worked on at a time. Chains
 // over queries go through the accumulator, so that it shows in no bit.
@@ -68,9 +65,9 @@ func (a *attention) forward() {
 			clear(row[:from])
 			clear(row[to:])
 			s := row[from:to]
-			m := a.scale * exact.Max(s) // rounding keeps order
-			softmaxTerms(s, s, a.scale, m)
-			inv := 1 / exact.Sum(row[:to])
+			m := a.scale * maximum(s) // rounding keeps order
+			expScaled(s, s, a.scale, m)
+			inv := 1 / sum(row[:to])
 			for j := range s {
 				s[j] *= inv
 			}
@@ -105,9 +102,9 @@ func (a *attention) backwardRow(bl block, i int) {
 	clear(slope[to:])
 	p, ds := row[from:to], slope[from:to]
 	m, inv := a.stats[i*a.statsStride], a.stats[i*a.statsStride+1]
-	softmaxTerms(p, p, a.scale, m)
+	expScaled(p, p, a.scale, m)
 	at := i * a.queryStride
-	mean := exact.Dot(a.do[at:at+a.dim], a.o[at:at+a.dim])
+	mean := dot(a.do[at:at+a.dim], a.o[at:at+a.dim])
 	ds = ds[:len(p)]
 	for j := range p {
 		v := p[j] * inv

@@ -27,22 +27,13 @@ func (d *Device) CrossEntropy(loss, logits model.Buffer, b *model.Batch, first i
 
 func crossEntropy(row []float32, label int) float32 {
 	target := row[label]
-	m := exact.Max(row)
-	softmaxTerms(row, row, 1, m)
-	z := exact.Sum(row)
+	m := maximum(row)
+	expScaled(row, row, 1, m)
+	z := sum(row)
 	inv := 1 / z
 	for c := range row {
 		row[c] *= inv
 	}
 	row[label]--
 	return (exact.Log(z) + m) - target
-}
-
-// softmaxTerms writes exp(x·scale - m). dst may be x.
-func softmaxTerms(dst, x []float32, scale, m float32) {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] = float32(scale*v) - m
-	}
-	exact.ExpSlice(dst, dst)
 }

@@ -14,7 +14,7 @@ func (d *Device) RMSNorm(y, r, x, w model.Buffer, eps float32) {
 	d.parallel(rows, width, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			row := in[i*width : (i+1)*width]
-			inv := 1 / exact.Sqrt(exact.SumSquares(row)/float32(width)+eps)
+			inv := 1 / exact.Sqrt(dot(row, row)/float32(width)+eps)
 			rms[i] = inv
 			dst, weight := out[i*width:(i+1)*width], weight[:len(row)]
 			for c, v := range row {
@@ -41,7 +41,7 @@ func (d *Device) RMSNormBackward(dx, dw, dy, x, r, w model.Buffer, b *model.Batc
 				u[c] = g[c] * weight[c]
 			}
 			inv := rms[i]
-			s := float32(float32(exact.Dot(u, row)*inv)*inv) * inv / float32(width)
+			s := float32(float32(dot(u, row)*inv)*inv) * inv / float32(width)
 			for c, v := range u {
 				dst[c] = float32(v*inv) - float32(row[c]*s)
 			}
