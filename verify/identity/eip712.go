@@ -37,9 +37,11 @@ type Field struct {
 // "Head(uint64 index,bytes32 root)".
 func (s Struct) Type() (string, error) {
 	var b strings.Builder
-	b.WriteString(s.Name)
+	b.WriteString(s.Name + "(")
 	for i, f := range s.Fields {
-		b.WriteByte("(,"[min(i, 1)])
+		if i > 0 {
+			b.WriteByte(',')
+		}
 		name, err := f.solidity()
 		if err != nil {
 			return "", fmt.Errorf("%s.%s: %w", s.Name, f.Name, err)

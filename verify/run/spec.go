@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/allmend-network/allmend/trainer/model"
 	"github.com/allmend-network/allmend/verify/canonical"
@@ -83,14 +84,17 @@ type Optimizer struct {
 	Beta3Warmup  int    `json:"beta3_warmup"` // T_beta3
 }
 
-// Fraction reads a decimal fraction as the nearest float32; it must be finite.
+// Fraction reads a decimal fraction, such as "0.02" or "1e-8", as the nearest
+// float32; it must be finite.
 func Fraction(text string) (float32, error) {
 	f, err := strconv.ParseFloat(text, 32)
-	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) || len(text) > 40 || strings.ContainsFunc(text, notDecimal) {
 		return 0, fmt.Errorf("%q is not a finite decimal fraction", text)
 	}
 	return float32(f), nil
 }
+
+func notDecimal(r rune) bool { return !strings.ContainsRune("0123456789.e-", r) }
 
 // ParseSpec reads a Spec from its canonical encoding and validates it.
 func ParseSpec(b []byte) (Spec, error) {
@@ -105,7 +109,12 @@ func ParseSpec(b []byte) (Spec, error) {
 }
 
 // Marshal returns the canonical encoding of s.
-func (s Spec) Marshal() ([]byte, error) { return canonical.Marshal(s) }
+func (s Spec) Marshal() ([]byte, error) {
+	if s.Members == nil {
+		s.Members = []identity.Address{}
+	}
+	return canonical.Marshal(s)
+}
 
 // ID returns the name of the run that s describes.
 func (s Spec) ID() (ID, error) {
@@ -172,6 +181,9 @@ func (s Spec) validateSizes() error {
 	}
 	if s.Batch%s.Unit != 0 {
 		return fmt.Errorf("unit_sequences: %d does not divide global_batch %d", s.Unit, s.Batch)
+	}
+	if s.MinMembers > s.Batch/s.Unit {
+		return fmt.Errorf("min_members: %d, but a round has only %d units to deal out", s.MinMembers, s.Batch/s.Unit)
 	}
 	if s.Sequences < s.Batch {
 		return fmt.Errorf("sequences: the shards hold %d samples, fewer than one global_batch of %d", s.Sequences, s.Batch)

@@ -1,0 +1,32 @@
+// Package state is the replicated state machine of a run: signed statements
+// in, log records out, with no clock, no network and no randomness.
+//
+// Whoever applies the same statements in the same order gets the same records,
+// byte for byte, and the same RFC 6962 log root: coordinators through Raft,
+// members and auditors by replaying the log ([Follower]). A statement that is
+// not allowed here and now is [Refused] and leaves no trace. Transitions are
+// never announced by anybody; they follow.
+//
+//	phase    waits for                                then
+//	gather   Ready{r, 0} of the last contributors     OPEN(r): compute
+//	         and of latecomers, or their Expire
+//	compute  Commit of the roster, or Expire          RING(r, 1): reduce; nobody left: SKIPPED
+//	reduce   Result of the contributors, or Expire    majority, none against: CLOSED: gather (last step: end)
+//	                                                  Fault, Expire, differing: ABORTED: again; third ring: SKIPPED
+//	again    Ready{r, a} of who still contributes,    RING(r, a): reduce; nobody left: SKIPPED
+//	         or Expire
+//	end      signatures of the last checkpoint        FINISHED
+//
+// SKIPPED returns to gather with the next round number and the same state;
+// three in a row, a second tie of results in one round, or a tie about the
+// state to start from are HALTED until Control{resume}. Too few Ready members,
+// or Control{pause}, is PAUSED: the round under way goes on, the next one does
+// not open. Rewind leads to gather from any phase, at a signed checkpoint.
+//
+// Where the plan is silent: a Ready{r, 0} that comes after OPEN(r) with the
+// right state is void for r but makes the next round wait for its sender. The
+// roster is cut, by address, to max_members and to the number of units in a
+// round. A ring whose contributors have no targets at all is SKIPPED. Pausing
+// lets the round under way end. A Head is taken only as evidence: when it
+// contradicts a root of the last 256 log sizes.
+package state
