@@ -29,6 +29,13 @@ func anyFloats(rng *rand.Rand, n int) []float32 {
 	return x
 }
 
+// expDefinition writes dst[i] = exact.Exp(x[i]).
+func expDefinition(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = exact.Exp(v)
+	}
+}
+
 // TestVectorsAreExact holds every vector operation against its definition, for all tails and at odd addresses.
 func TestVectorsAreExact(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
@@ -58,7 +65,7 @@ func TestVectorsAreExact(t *testing.T) {
 		same("exp(scale·x - shift)", 1)
 		copy(got[0], x)
 		expScaled(got[0], got[0], 1, 0)
-		exact.ExpSlice(want[0], x)
+		expDefinition(want[0], x)
 		same("exp in place", 1)
 		xieluRow(got[0], x, p, s)
 		xieluGo(want[0], x, p, s)
@@ -90,7 +97,7 @@ func TestExpEverywhere(t *testing.T) {
 			continue
 		}
 		expScaled(got, x, 1, 0)
-		exact.ExpSlice(want, x)
+		expDefinition(want, x)
 		if i := firstDifference(got, want); i >= 0 {
 			t.Fatalf("exp(%g) = %g, want %g", x[i], got[i], want[i])
 		}

@@ -75,19 +75,3 @@ func Sigmoid(x float32) float32 {
 	}
 	return 1 / (1 + Exp(-x))
 }
-
-// ExpSlice sets dst[i] = Exp(src[i]). It panics when dst is shorter than src.
-func ExpSlice(dst, src []float32) {
-	dst = dst[:len(src)]
-	for i, x := range src {
-		dst[i] = Exp(x)
-	}
-}
-
-// Expm1Slice sets dst[i] = Expm1(src[i]). It panics when dst is shorter than src.
-func Expm1Slice(dst, src []float32) {
-	dst = dst[:len(src)]
-	for i, x := range src {
-		dst[i] = Expm1(x)
-	}
-}
