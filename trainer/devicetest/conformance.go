@@ -27,10 +27,12 @@ func Run(t *testing.T, open func(t *testing.T) model.Device) {
 			each := func(name string, test func(t *testing.T, dev model.Device)) {
 				t.Run(name, func(t *testing.T) {
 					dev := open(t)
+					t.Cleanup(func() {
+						if err := dev.Close(); err != nil {
+							t.Errorf("close: %v", err)
+						}
+					})
 					test(t, dev)
-					if err := dev.Close(); err != nil {
-						t.Errorf("close: %v", err)
-					}
 				})
 			}
 			for _, op := range operations {

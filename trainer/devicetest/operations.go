@@ -121,6 +121,7 @@ func runRotate(r *rig) []model.Buffer {
 
 func runAttention(r *rig) []model.Buffer {
 	_, _, o, stats, _ := attend(r)
+	r.dev.Add(stats, stats, r.put(make([]float32, stats.Len()))) // the sign of a zero maximum is free
 	return []model.Buffer{o, stats}
 }
 

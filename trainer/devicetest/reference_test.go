@@ -1,6 +1,7 @@
 package devicetest
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -83,6 +84,27 @@ func TestScalarOperations(t *testing.T) {
 	}
 	t.Run("batches", func(t *testing.T) { checkBatches(t, scalar{}) })
 	t.Run("loss", func(t *testing.T) { checkLoss(t, scalar{}) })
+}
+
+// broken is a device whose machine fails after the last operation.
+type broken struct{ scalar }
+
+var errBroken = errors.New("the machine caught fire")
+
+func (broken) Finite(model.Buffer) bool { return false }
+func (broken) Download(x []float32, b model.Buffer) error {
+	if len(x) == 1 {
+		return errBroken
+	}
+	return scalar{}.Download(x, b)
+}
+
+// A failed machine is not mistaken for a gradient that is not finite.
+func TestMachineFailure(t *testing.T) {
+	_, err := open(t, broken{}, tinyConfig).Accumulate(packed(tinyConfig, 1, 1, 5))
+	if !errors.Is(err, errBroken) {
+		t.Errorf("error is %v", err)
+	}
 }
 
 var _ model.Device = scalar{}

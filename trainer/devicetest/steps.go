@@ -65,6 +65,7 @@ func open(t *testing.T, dev model.Device, c model.Config) *model.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(m.Close)
 	if err := m.SetParams(c.Init(7)); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,9 @@ type Heads struct {
 //     rows runs the same rule over row numbers, counted from the first row of
 //     the sequence, for each column by itself.
 //
+// A maximum is found by comparison a > b ? a : b, in any order: the sign of a
+// maximum of zero shows in no result.
+//
 // What is computed in parallel, and in what order, must not show in any bit.
 // Gradients of a sequence are summed from +0 over that sequence alone, and
 // the sums are then added to the accumulator in sequence order.
@@ -105,7 +108,7 @@ type Device interface {
 	// from the first token of i's document to i.
 	//
 	//	s[j]  = scale * dot(d)(q[i], k[j]) from +0
-	//	m     = max of s[j] by comparison a > b ? a : b
+	//	m     = max of s[j]
 	//	e[j]  = exp(s[j] - m)
 	//	inv   = 1 / Σ e[j], with lane (j - first token of the sequence) mod 32
 	//	p[j]  = e[j] * inv
@@ -148,7 +151,7 @@ type Device interface {
 	// writes loss [R], and overwrites logits with their gradient. For a row
 	// with label y:
 	//
-	//	m       = max of x[c] by comparison a > b ? a : b
+	//	m       = max of x[c]
 	//	e[c]    = exp(x[c] - m); z = Σ e[c]
 	//	loss    = (log(z) + m) - x[y]
 	//	x[c]    = e[c] * (1/z), then x[y] = x[y] - 1

@@ -33,7 +33,7 @@ type Model struct {
 }
 
 // New returns a Model of zero parameters and zero gradient. cfg is checked.
-// The device stays the caller's to close, and must serve this model only.
+// The device stays the caller's to close. Models may share one, but take turns.
 func New(cfg Config, dev Device) (*Model, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -49,14 +49,26 @@ func New(cfg Config, dev Device) (*Model, error) {
 		{&m.rope, cfg.MaxPositionEmbeddings * cfg.HeadDim()},
 	} {
 		if *b.dst, err = dev.Alloc(b.n); err != nil {
+			m.Close()
 			return nil, fmt.Errorf("model: memory for %d parameters: %w", cfg.Params(), err)
 		}
 	}
 	if err := dev.Upload(m.rope, cfg.ropeTable()); err != nil {
+		m.Close()
 		return nil, fmt.Errorf("model: upload rotary table: %w", err)
 	}
 	m.weight, m.grad = cfg.weights(m.params), cfg.weights(m.grads)
 	return m, nil
+}
+
+// Close gives the device back the model's memory. The model is not used
+// afterwards.
+func (m *Model) Close() {
+	for _, b := range []Buffer{m.params, m.grads, m.rope, m.act.memory} {
+		if b != nil {
+			m.dev.Free(b)
+		}
+	}
 }
 
 // Config returns the shape of the model.
@@ -132,6 +144,10 @@ func (m *Model) Accumulate(seqs []Sequence) ([]float32, error) {
 	}
 	if m.dev.Finite(m.grads) {
 		return loss, nil
+	}
+	// Finite is false, too, where the machine failed; only a copy says so.
+	if err := m.dev.Download(make([]float32, 1), m.grads.Slice(0, 1)); err != nil {
+		return nil, fmt.Errorf("model: gradient: %w", err)
 	}
 	for _, t := range m.tensors {
 		if !m.dev.Finite(m.grads.Slice(t.Offset, t.Offset+t.Len)) {
