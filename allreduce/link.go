@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -87,15 +87,20 @@ const closeGrace = time.Second
 const closeSize = 256
 
 // NewLink returns the Link over s, whose hello has been written or read.
-func NewLink(s Stream) Link { return &streamLink{stream: s} }
+func NewLink(s Stream) Link {
+	return &streamLink{stream: s, closed: make(chan struct{}), sending: make(chan struct{}, 1)}
+}
 
+// streamLink waits on channels rather than mutexes where a wait may last until a
+// deadline, so that tests on a fake clock see it wait.
 type streamLink struct {
 	stream Stream
 
-	closing  sync.Once
-	closeErr error // written inside closing
+	closing  atomic.Bool   // set by the call of Close that does the work
+	closed   chan struct{} // closed by it at the end
+	closeErr error         // written by it before
 
-	sending sync.Mutex       // guards the writing half of stream, and:
+	sending chan struct{}    // holds a token while the writing half of stream is in use, and:
 	head    [headerSize]byte // of the frame being written
 	torn    bool             // a write failed, so the neighbour may be inside a frame
 }
@@ -105,12 +110,12 @@ func (l *streamLink) Send(f Frame) error {
 	if len(f.Payload) > MaxPayload {
 		panic("allreduce: frame over MaxPayload")
 	}
-	l.sending.Lock()
-	defer l.sending.Unlock()
+	l.sending <- struct{}{}
+	defer func() { <-l.sending }()
 	return l.write(f.header(), f.Payload)
 }
 
-// write needs sending held.
+// write needs the token of sending.
 func (l *streamLink) write(h header, payload []byte) error {
 	if _, err := l.stream.Write(h.append(l.head[:0])); err != nil {
 		l.torn = true
@@ -174,17 +179,23 @@ func (l *streamLink) readClose(h header) error {
 
 // Close implements [Link].
 func (l *streamLink) Close(reason error) error {
-	l.closing.Do(func() {
-		// The deadline also ends a Send that the neighbour does not read.
-		err := l.stream.SetWriteDeadline(time.Now().Add(closeGrace))
-		l.sending.Lock()
-		defer l.sending.Unlock()
-		if err == nil && reason != nil && !l.torn {
-			_ = l.write(closeFrame(reason)) // a courtesy: the neighbour also sees the end of the stream
-		}
-		l.closeErr = l.stream.Close()
-	})
+	if l.closing.CompareAndSwap(false, true) {
+		l.closeErr = l.close(reason)
+		close(l.closed)
+	}
+	<-l.closed
 	return l.closeErr
+}
+
+func (l *streamLink) close(reason error) error {
+	// The deadline also ends a Send that the neighbour does not read.
+	err := l.stream.SetWriteDeadline(time.Now().Add(closeGrace))
+	l.sending <- struct{}{}
+	defer func() { <-l.sending }()
+	if err == nil && reason != nil && !l.torn {
+		_ = l.write(closeFrame(reason)) // a courtesy: the neighbour also sees the end of the stream
+	}
+	return l.stream.Close()
 }
 
 // closeFrame puts an error into one byte and a short text. Of an error that is

@@ -63,8 +63,8 @@ func TestDumbByHand(t *testing.T) {
 }
 
 func TestSumIsDumb(t *testing.T) {
-	for n := 1; n <= 5; n++ {
-		for _, length := range []int{0, 1, n, Align + 1, 3*n*Align + 7, n*Piece + 2*Align + 3} {
+	for n := 1; n <= 3; n++ {
+		for _, length := range []int{0, 1, n, Align + 1, 3*n*Align + 7, Piece + 2*Align + 3} {
 			v := vectors(n, length)
 			var sources []Source
 			var reads int
