@@ -1,0 +1,137 @@
+package verify
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/allmend-network/allmend/coordinator/state"
+	"github.com/allmend-network/allmend/trainer/checkpoint"
+	"github.com/allmend-network/allmend/verify/digest"
+	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/allmend-network/allmend/verify/run"
+)
+
+// Checkpoint checks the checkpoint folder dir against the log: every file by
+// its digest, the state root by recomputing it, the manifest against the Spec
+// and the round that the log closed, and both thresholds of signatures. It
+// returns the state that it holds.
+func (e *Evidence) Checkpoint(dir string) (*checkpoint.State, checkpoint.Manifest, error) {
+	fail := func(err error) (*checkpoint.State, checkpoint.Manifest, error) {
+		return nil, checkpoint.Manifest{}, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, checkpoint.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
+		return fail(&Missing{filepath.Join(dir, checkpoint.ManifestFile), fetchHint})
+	}
+	st, sum, m, err := checkpoint.Read(dir)
+	if err != nil {
+		return fail(&Failure{dir, err})
+	}
+	if m.Model != e.Spec.Model && !sameModel(m, e.Spec) {
+		return fail(refuse(dir, "its model is not the one of the Spec"))
+	}
+	if m.Tokenizer != e.Spec.Tokenizer {
+		return fail(refuse(dir, "its tokenizer is %s, the Spec's is %s", m.Tokenizer, e.Spec.Tokenizer))
+	}
+	if m.Round == 0 {
+		if m.State != e.Spec.InitialState {
+			return fail(refuse(dir, "its state root is %s, the Spec starts from %s", m.State, e.Spec.InitialState))
+		}
+		return st, m, nil
+	}
+	if err := e.lineage(m, sum); err != nil {
+		return fail(&Failure{dir, err})
+	}
+	if err := e.signatures(dir, m, sum); err != nil {
+		return fail(err)
+	}
+	return st, m, nil
+}
+
+// sameModel compares through the canonical encoding, since a configuration
+// holds a pointer.
+func sameModel(m checkpoint.Manifest, spec run.Spec) bool {
+	other := spec
+	other.Model = m.Model
+	a, err1 := spec.Marshal()
+	b, err2 := other.Marshal()
+	return err1 == nil && err2 == nil && digest.Of(a) == digest.Of(b)
+}
+
+// lineage compares a manifest with what the log says of its round.
+func (e *Evidence) lineage(m checkpoint.Manifest, sum digest.Sum) error {
+	c, ok := e.Checkpoints[m.Round]
+	if !ok {
+		return refuse("round", "the log signs no checkpoint after round %d", m.Round)
+	}
+	for _, x := range []struct {
+		what      string
+		got, want digest.Sum
+	}{
+		{"run", m.Run, e.ID}, {"manifest", sum, c.Manifest}, {"state root", m.State, c.State},
+		{"shards", m.Shards, e.Spec.Shards}, {"log root", m.LogRoot, c.LogRoot},
+	} {
+		if x.got != x.want {
+			return refuse(x.what, "it is %s, the log says %s", x.got, x.want)
+		}
+	}
+	if m.LogSize != c.LogSize || m.Step != c.Step || m.Goldfish != e.Spec.Goldfish || m.Profile != e.Spec.Profile {
+		return refuse("manifest", "its log size, step, goldfish or profile is not what the log and the Spec say")
+	}
+	return nil
+}
+
+// signatures checks signatures.json: more than half of the round's contributors
+// that the log had not expired, and k coordinators.
+func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum) error {
+	what := filepath.Join(dir, checkpoint.SignaturesFile)
+	s, err := checkpoint.ReadSignatures(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Missing{what, fetchHint}
+	}
+	if err != nil {
+		return &Failure{what, err}
+	}
+	if want := m.Statement(sum); s.Checkpoint != want {
+		return refuse(what, "the signatures are over round %d, manifest %s, state %s, not over this checkpoint", s.Checkpoint.Round, s.Checkpoint.Manifest, s.Checkpoint.State)
+	}
+	c := e.Checkpoints[m.Round]
+	members, err := run.Signed{Statement: s.Checkpoint, Signatures: s.Members}.Signers(e.ID)
+	if err == nil {
+		err = among(members, c.Contributors, "a contributor of the round")
+	}
+	if err != nil {
+		return &Failure{what + ", members", err}
+	}
+	voters := voting(c)
+	if n := count(members, voters); 2*n <= len(voters) {
+		return refuse(what+", members", "%d contributors signed, want more than half of %d", n, len(voters))
+	}
+	if _, err := e.quorum(run.Signed{Statement: s.Checkpoint, Signatures: s.Coordinators}, e.Authorised[m.Round], nil); err != nil {
+		return &Failure{what + ", coordinators", err}
+	}
+	return nil
+}
+
+// voting returns the contributors that had not been expired or removed when the
+// checkpoint was signed.
+func voting(c state.Checkpoint) []identity.Address {
+	var out []identity.Address
+	for _, a := range c.Contributors {
+		if !contains(c.Lost, a) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func count(signers, voters []identity.Address) int {
+	n := 0
+	for _, a := range signers {
+		if contains(voters, a) {
+			n++
+		}
+	}
+	return n
+}
