@@ -13,8 +13,8 @@ import (
 )
 
 // Folder is a shard folder as a Store: it serves the blocks that the manifest
-// lists straight out of the files, so that no second copy is needed. Nothing
-// can be added to it.
+// lists, and the manifest itself if it fits into one, straight out of the
+// files, so that no second copy is needed. Nothing can be added to it.
 type Folder struct {
 	root     *os.Root
 	manifest Manifest
@@ -24,7 +24,7 @@ type Folder struct {
 
 // location is where a block lies.
 type location struct {
-	file   int // index in manifest.Files
+	path   string
 	offset int64
 	size   int
 }
@@ -88,11 +88,14 @@ func OpenFolder(dir string) (*Folder, error) {
 		return nil, fmt.Errorf("shard folder: %w", err)
 	}
 	f := &Folder{root: root, manifest: m, digest: sum, where: make(map[digest.Sum]location)}
-	for i, file := range m.Files {
+	for _, file := range m.Files {
 		for j, b := range file.Blocks {
 			offset := int64(j) * digest.BlockSize
-			f.where[b] = location{i, offset, int(min(digest.BlockSize, file.Bytes-offset))}
+			f.where[b] = location{file.Path, offset, int(min(digest.BlockSize, file.Bytes-offset))}
 		}
+	}
+	if info, err := root.Lstat(ManifestName); err == nil && info.Size() <= digest.BlockSize {
+		f.where[sum] = location{ManifestName, 0, int(info.Size())}
 	}
 	return f, nil
 }
@@ -109,7 +112,7 @@ func (f *Folder) Size(sum digest.Sum) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	info, err := f.root.Lstat(f.manifest.Files[at.file].Path)
+	info, err := f.root.Lstat(at.path)
 	if err != nil || info.Size() < at.offset+int64(at.size) {
 		return 0, false
 	}
@@ -125,8 +128,7 @@ func (f *Folder) Get(ctx context.Context, sum digest.Sum) ([]byte, error) {
 	if !ok {
 		return nil, &MissingError{sum}
 	}
-	path := f.manifest.Files[at.file].Path
-	file, err := openRegular(f.root, path)
+	file, err := openRegular(f.root, at.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &MissingError{sum}
 	}
@@ -143,7 +145,7 @@ func (f *Folder) Get(ctx context.Context, sum digest.Sum) ([]byte, error) {
 		return nil, fmt.Errorf("shard folder: %w", err)
 	}
 	if got := digest.Of(b[:n]); got != sum {
-		return nil, &MismatchError{What: blockName(path, at.offset), Got: fmt.Sprintf("%d bytes of sha256 %s", n, got), Want: fmt.Sprintf("%d bytes of sha256 %s", at.size, sum)}
+		return nil, &MismatchError{What: blockName(at.path, at.offset), Got: fmt.Sprintf("%d bytes of sha256 %s", n, got), Want: fmt.Sprintf("%d bytes of sha256 %s", at.size, sum)}
 	}
 	return b, nil
 }

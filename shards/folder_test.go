@@ -24,7 +24,9 @@ type content struct {
 func save(t *testing.T, dir string, files map[string]content, bins map[string][][]int32) shards.Manifest {
 	t.Helper()
 	tokenizer := []byte(`{"version":"1.0"}`)
-	files = maps.Clone(files)
+	all := make(map[string]content)
+	maps.Copy(all, files)
+	files = all
 	files["tokenizer.json"] = content{kind: shards.Tokenizer, bytes: tokenizer}
 	m := shards.Manifest{Version: 1, Name: "test", Tokenizer: digest.Of(tokenizer), Languages: []shards.Language{},
 		Stages: []shards.Stage{}, NotApplied: []string{"licence", "toxicity"}, Drops: []shards.Drop{}}
