@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"testing"
 
 	"github.com/allmend-network/allmend/trainer/model"
@@ -29,6 +30,45 @@ func sequences(c model.Config, n, length int) []model.Sequence {
 		all = append(all, model.NewSequence(tokens, nil))
 	}
 	return all
+}
+
+// A few steps of plain gradient descent on the same sequences learn them: from
+// the logarithm of the vocabulary downwards.
+func TestStepsLearn(t *testing.T) {
+	c := oneMillion
+	c.VocabSize, c.NumHiddenLayers = 64, 2
+	m, err := model.New(c, New(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, gradient := c.Init(1), make([]float32, c.Params())
+	seqs := sequences(c, 2, 64)
+	var losses []float64
+	for range 12 {
+		if err := m.SetParams(params); err != nil {
+			t.Fatal(err)
+		}
+		m.Zero()
+		loss, err := m.Accumulate(seqs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		targets := float64(seqs[0].Targets() + seqs[1].Targets())
+		losses = append(losses, float64(loss[0]+loss[1])/targets)
+		if err := m.Gradient(gradient); err != nil {
+			t.Fatal(err)
+		}
+		for i, g := range gradient {
+			params[i] -= 0.5 * g / float32(targets)
+		}
+	}
+	if first := losses[0]; math.Abs(first-math.Log(64)) > 0.1 {
+		t.Errorf("the first loss is %.3f, want about ln 64 = %.3f", first, math.Log(64))
+	}
+	if last := losses[len(losses)-1]; last > losses[0]-1 {
+		t.Errorf("losses %.3f do not fall by 1", losses)
+	}
+	t.Logf("losses %.3f", losses)
 }
 
 // BenchmarkStep measures forward and backward of the demo's model on one

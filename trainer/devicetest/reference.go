@@ -3,6 +3,7 @@ package devicetest
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/allmend-network/allmend/trainer/model"
 )
@@ -18,8 +19,7 @@ func Reference(c model.Config, params []float64, seqs []model.Sequence) (loss, g
 		m.p[t.Name] = params[t.Offset : t.Offset+t.Len]
 		m.g[t.Name] = gradient[t.Offset : t.Offset+t.Len]
 	}
-	fmt.Sscan(c.RMSNormEps, &m.eps)
-	fmt.Sscan(c.RopeTheta, &m.theta)
+	m.eps = number(c.RMSNormEps)
 	for _, s := range seqs {
 		loss = append(loss, m.sequence(s))
 	}
@@ -27,9 +27,18 @@ func Reference(c model.Config, params []float64, seqs []model.Sequence) (loss, g
 }
 
 type reference struct {
-	c          model.Config
-	eps, theta float64
-	p, g       map[string][]float64 // by tensor name
+	c    model.Config
+	eps  float64
+	p, g map[string][]float64 // by tensor name
+}
+
+// number parses a decimal of a valid Config.
+func number(s string) float64 {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // matrix is a list of rows.
@@ -185,13 +194,26 @@ func join(x matrix, heads int) matrix {
 	return out
 }
 
+// frequency is the angle per position of rotary pair i.
+func (m reference) frequency(i int) float64 {
+	f := math.Pow(number(m.c.RopeTheta), -2*float64(i)/float64(m.c.HeadDim()))
+	s := m.c.RopeScaling
+	if s == nil {
+		return f
+	}
+	turns := float64(s.OriginalMaxPositionEmbeddings) * f / (2 * math.Pi)
+	low, high := number(s.LowFreqFactor), number(s.HighFreqFactor)
+	keep := max(0, min(1, (turns-low)/(high-low)))
+	return (1-keep)*f/number(s.Factor) + keep*f
+}
+
 // rotate turns each head by its token's position, or back with sign -1.
 func (m reference) rotate(x matrix, heads int, s model.Sequence, sign float64) matrix {
 	dim := m.c.HeadDim()
 	y := zeros(len(x), dim)
 	for r := range x {
 		for i := range dim / 2 {
-			angle := sign * float64(s.Position[r/heads]) * math.Pow(m.theta, -2*float64(i)/float64(dim))
+			angle := sign * float64(s.Position[r/heads]) * m.frequency(i)
 			sin, cos := math.Sincos(angle)
 			y[r][i] = x[r][i]*cos - x[r][i+dim/2]*sin
 			y[r][i+dim/2] = x[r][i+dim/2]*cos + x[r][i]*sin

@@ -201,7 +201,7 @@ func checkLoss(t *testing.T, dev model.Device) {
 // A gradient passes some 20 products on its way through this model, which
 // gives 0.007; where large terms cancel, as in softmax and in the gradient of
 // a norm, the same error is a larger part of what is left. The exact profile
-// measures 0.027 at worst; its formulas without the rounding of operands
+// measures 0.020 at worst; its formulas without the rounding of operands
 // measure 0.000001, so that all of it is bf16's.
 const Tolerance = 0.04
 
@@ -222,6 +222,9 @@ func compareWithReference(t *testing.T, dev model.Device, tolerance float64) {
 		}
 	}
 	for seed := range uint32(3) {
+		if seed == 2 { // a wavelength of each kind: kept, and in between
+			c.RopeScaling = &model.RopeScaling{Factor: "8", LowFreqFactor: "1", HighFreqFactor: "4", OriginalMaxPositionEmbeddings: 256}
+		}
 		seqs := packed(c, 8, seed, 24)
 		loss, want := Reference(c, widen(c.Init(7)), seqs)
 		got := accumulate(t, open(t, dev, c), seqs, 8)

@@ -14,7 +14,9 @@ import (
 const (
 	BeginOfText = 1 // <s>, starts every document
 	EndOfText   = 2 // </s>, ends every document
-	Padding     = 3 // <pad>
+	// Padding is <pad>. Documents never hold it; Hugging Face's embedding would
+	// give its row no gradient, ours treats it like any other token.
+	Padding = 3
 )
 
 // The two constants of xIELU that are stored with a checkpoint but never

@@ -14,7 +14,8 @@ type Sequence struct {
 // NewSequence cuts T+1 consecutive tokens of packed documents into a Sequence
 // of T. A document ends with EndOfText: the position after it is 0 again, and
 // what follows it is not a target. goldfish, if not nil, has one byte for each
-// label, 1 where the loss counts (see package goldfish).
+// label, 1 where the loss counts (see package goldfish). The Sequence keeps
+// tokens.
 func NewSequence(tokens []int32, goldfish []byte) Sequence {
 	if len(tokens) < 2 {
 		panic(fmt.Sprintf("model: a sequence of %d tokens has no label", len(tokens)))
