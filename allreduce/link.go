@@ -24,8 +24,9 @@ type Link interface {
 	// a reason: a *[ClosedError]. It is a *[FrameError] if the neighbour sends
 	// anything else, or says what broke.
 	Closed() error
-	// Close tells the neighbour the reason, if there is one and the stream
-	// still takes a frame, and releases the stream. It takes a second at most.
+	// Close tells the neighbour the reason, if the stream still takes a frame,
+	// which it grants a second, and releases the stream. Without a reason it
+	// cuts off a Send under way, and releases the stream at once.
 	Close(reason error) error
 }
 
@@ -80,7 +81,8 @@ func (e *ClosedError) Error() string {
 	return fmt.Sprintf("closed by the neighbour (%s): %q", e.Reason, e.Text)
 }
 
-// closeGrace is how long Close lets a frame on its way and the last one take.
+// closeGrace is how long Close with a reason lets a frame on its way and the last
+// one take.
 const closeGrace = time.Second
 
 // closeSize is the most bytes of a close payload: the reason byte and the text.
@@ -177,19 +179,25 @@ func (l *streamLink) readClose(h header) error {
 	return &ClosedError{Reason: reason, Text: string(text)}
 }
 
-// Close implements [Link].
+// Close implements [Link]. A call without a reason also ends the wait of one
+// with a reason: the neighbour is known to be gone.
 func (l *streamLink) Close(reason error) error {
 	if l.closing.CompareAndSwap(false, true) {
 		l.closeErr = l.close(reason)
 		close(l.closed)
+	} else if reason == nil {
+		_ = l.stream.SetWriteDeadline(time.Now()) // fails on a stream that is closed by now
 	}
 	<-l.closed
 	return l.closeErr
 }
 
 func (l *streamLink) close(reason error) error {
-	// The deadline also ends a Send that the neighbour does not read.
-	err := l.stream.SetWriteDeadline(time.Now().Add(closeGrace))
+	deadline := time.Now() // ends a Send that the neighbour does not read
+	if reason != nil {
+		deadline = deadline.Add(closeGrace)
+	}
+	err := l.stream.SetWriteDeadline(deadline)
 	l.sending <- struct{}{}
 	defer func() { <-l.sending }()
 	if err == nil && reason != nil && !l.torn {

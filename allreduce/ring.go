@@ -251,7 +251,8 @@ func (r *ring) receivePiece(t int, want Frame, dst []float32) error {
 }
 
 // watch waits for what Next has to say, which while pieces are still to be sent
-// can only be that it gave up. Closing Next releases a Send it no longer reads.
+// can only be that it gave up. Closing Next cuts off a Send it no longer reads; a
+// Send whose every byte it has read, since it closes when it is done, succeeds.
 func (r *ring) watch() {
 	r.why = r.Next.Closed()
 	close(r.gone)
