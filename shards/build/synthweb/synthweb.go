@@ -18,7 +18,7 @@ import (
 // Options set what the seed does not. The zero value is the web of the demo.
 type Options struct {
 	Date  string // WARC-Date of every record; "" means 2026-01-05T08:00:00Z
-	Pages int    // ordinary pages per site; 0 means 12
+	Pages int    // ordinary pages per site; 0 means 14 (about 0.5 MB of text)
 }
 
 // What must become of a planted thing or a page.
@@ -93,7 +93,7 @@ func Generate(dir string, seed uint64, opt Options) (*Truth, error) {
 		opt.Date = "2026-01-05T08:00:00Z"
 	}
 	if opt.Pages == 0 {
-		opt.Pages = 12
+		opt.Pages = 14
 	}
 	if opt.Pages < 2 || opt.Pages > 1000 {
 		return nil, fmt.Errorf("synthweb: %d pages per site, want 2 to 1000", opt.Pages)
