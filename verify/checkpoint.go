@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/trainer/checkpoint"
@@ -35,8 +36,8 @@ func (e *Evidence) Checkpoint(dir string) (*checkpoint.State, checkpoint.Manifes
 		return fail(refuse(dir, "its tokenizer is %s, the Spec's is %s", m.Tokenizer, e.Spec.Tokenizer))
 	}
 	if m.Round == 0 {
-		if m.State != e.Spec.InitialState {
-			return fail(refuse(dir, "its state root is %s, the Spec starts from %s", m.State, e.Spec.InitialState))
+		if err := e.initial(dir, m); err != nil {
+			return fail(err)
 		}
 		return st, m, nil
 	}
@@ -47,6 +48,24 @@ func (e *Evidence) Checkpoint(dir string) (*checkpoint.State, checkpoint.Manifes
 		return fail(err)
 	}
 	return st, m, nil
+}
+
+// initial checks the checkpoint that the run starts from: nobody signs it, the
+// Spec names its state.
+func (e *Evidence) initial(dir string, m checkpoint.Manifest) error {
+	if m.State != e.Spec.InitialState {
+		return refuse(dir, "its state root is %s, the Spec starts from %s", m.State, e.Spec.InitialState)
+	}
+	if m.Shards != e.Spec.Shards || m.Goldfish != e.Spec.Goldfish || m.Profile != e.Spec.Profile {
+		return refuse(dir, "its shards, goldfish or profile are not those of the Spec")
+	}
+	if !m.Run.IsZero() || !m.Parent.IsZero() || m.Step != 0 || m.Sequences != 0 || m.LogSize != 0 {
+		return refuse(dir, "it says it is of round 0, but also that training went before it")
+	}
+	if _, err := os.Lstat(filepath.Join(dir, checkpoint.SignaturesFile)); err == nil {
+		return refuse(filepath.Join(dir, checkpoint.SignaturesFile), "an extra file: nobody signs the state that a run starts from")
+	}
+	return nil
 }
 
 // sameModel compares through the canonical encoding, since a configuration
@@ -108,7 +127,7 @@ func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum)
 	if n := count(members, voters); 2*n <= len(voters) {
 		return refuse(what+", members", "%d contributors signed, want more than half of %d", n, len(voters))
 	}
-	if _, err := e.quorum(run.Signed{Statement: s.Checkpoint, Signatures: s.Coordinators}, e.Authorised[m.Round], nil); err != nil {
+	if _, err := e.quorum(run.Signed{Statement: s.Checkpoint, Signatures: s.Coordinators}, e.Authorised[m.Round], e.distrusted[m.Round]); err != nil {
 		return &Failure{what + ", coordinators", err}
 	}
 	return nil
@@ -119,7 +138,7 @@ func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum)
 func voting(c state.Checkpoint) []identity.Address {
 	var out []identity.Address
 	for _, a := range c.Contributors {
-		if !contains(c.Lost, a) {
+		if !slices.Contains(c.Lost, a) {
 			out = append(out, a)
 		}
 	}
@@ -129,7 +148,7 @@ func voting(c state.Checkpoint) []identity.Address {
 func count(signers, voters []identity.Address) int {
 	n := 0
 	for _, a := range signers {
-		if contains(voters, a) {
+		if slices.Contains(voters, a) {
 			n++
 		}
 	}

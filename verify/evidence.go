@@ -6,42 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 
 	"github.com/allmend-network/allmend/coordinator/state"
-	"github.com/allmend-network/allmend/verify/canonical"
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
 )
 
-// The files of an evidence folder, beside the folders of checkpoints, vectors
-// and units.
-const (
-	SpecFile = "spec.json"
-	LogFile  = "log.jsonl"
-	HeadFile = "head.json"
-)
-
-const (
-	fetchHint   = "allmend run fetch writes it"
-	maxHeadFile = 64 << 10 // bytes
-)
-
-// CheckpointDir returns the folder of the checkpoint after a round, and
-// VectorFile and UnitsFile the files of a vector and of a contribution's unit
-// hashes, inside an evidence folder.
-func CheckpointDir(round uint64) string {
-	return filepath.Join("checkpoints", fmt.Sprintf("%08d", round))
-}
-
-// VectorFile: see [CheckpointDir].
-func VectorFile(name digest.Sum) string { return filepath.Join("vectors", name.String()+".f32") }
-
-// UnitsFile: see [CheckpointDir].
-func UnitsFile(name digest.Sum) string { return filepath.Join("units", name.String()) }
+const maxHeadFile = 64 << 10 // bytes
 
 // Round is a closed round as the log tells it.
 type Round struct {
@@ -54,6 +27,15 @@ type Round struct {
 	LogRoot digest.Sum
 }
 
+// Span returns what a member of the round's roster had to compute.
+func (r Round) Span(member identity.Address) (run.Span, bool) {
+	i := slices.Index(r.Open.Roster, member)
+	if i < 0 || i >= len(r.Open.Spans) {
+		return run.Span{}, false
+	}
+	return r.Open.Spans[i], true
+}
+
 // Evidence is a run's log, applied and found consistent, and what it says.
 type Evidence struct {
 	Dir         string
@@ -61,22 +43,35 @@ type Evidence struct {
 	Spec        run.Spec
 	Size        uint64 // records
 	Root        digest.Sum
-	View        state.View                      // at the end of the log
-	Rounds      []Round                         // closed ones, in order, void ones too
-	Checkpoints map[uint64]state.Checkpoint     // signed by k coordinators, by round
-	Authorised  map[uint64][]identity.Address   // coordinators when each was signed, by round
-	Signers     []identity.Address              // of the log's head
-	Findings    []string                        // what else an auditor should know: halts, equivocations
-	openCommits map[identity.Address]run.Commit // of the round under way
-	open        *run.Open
+	View        state.View                    // at the end of the log
+	Rounds      []Round                       // closed ones, in order, void ones too
+	Checkpoints map[uint64]state.Checkpoint   // signed by k coordinators and not taken back, by round
+	Authorised  map[uint64][]identity.Address // coordinators when each was signed, by round
+	Signers     []identity.Address            // of the log's head
+	Findings    []string                      // what else an auditor should know: halts, equivocations
+
+	head           run.Signed // one Head, by whom is not checked yet
+	distrusted     map[uint64][]identity.Address
+	open           *run.Open                       // round under way
+	commits        map[identity.Address]run.Commit // of the round under way
+	vectors, units map[digest.Sum]bool             // named by the log
 }
 
 // Open reads the Spec and the log of an evidence folder, applies every record
 // and checks the coordinators' head over the last one. The error is a
 // [*Failure], a [*Missing], or one of the disk.
 func Open(id run.ID, dir string) (*Evidence, error) {
-	e := &Evidence{Dir: dir, ID: id, Checkpoints: map[uint64]state.Checkpoint{}, Authorised: map[uint64][]identity.Address{}}
+	e := &Evidence{
+		Dir: dir, ID: id, Checkpoints: map[uint64]state.Checkpoint{}, Authorised: map[uint64][]identity.Address{},
+		distrusted: map[uint64][]identity.Address{}, vectors: map[digest.Sum]bool{}, units: map[digest.Sum]bool{},
+	}
+	if err := checkLayout(dir); err != nil {
+		return nil, err
+	}
 	if err := e.readSpec(); err != nil {
+		return nil, err
+	}
+	if err := e.readHead(); err != nil {
 		return nil, err
 	}
 	machine, err := e.readLog()
@@ -86,7 +81,10 @@ func Open(id run.ID, dir string) (*Evidence, error) {
 	e.Size, e.Root = machine.Log()
 	e.View = machine.View()
 	e.closeRounds()
-	return e, e.checkHead()
+	if err := e.checkHead(); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 func (e *Evidence) readSpec() error {
@@ -103,33 +101,22 @@ func (e *Evidence) readSpec() error {
 	return nil
 }
 
-func (e *Evidence) path(name string) string { return filepath.Join(e.Dir, name) }
-
-// read reads a file of at most limit bytes.
-func (e *Evidence) read(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(e.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Missing{e.path(name), fetchHint}
-	}
+func (e *Evidence) readHead() error {
+	b, err := e.read(HeadFile, maxHeadFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
+	if e.head, err = run.ParseSigned(b); err != nil {
+		return &Failure{e.path(HeadFile), err}
 	}
-	if int64(len(b)) > limit {
-		return nil, refuse(e.path(name), "it is larger than %d bytes", limit)
+	if _, ok := e.head.Statement.(run.Head); !ok {
+		return refuse(e.path(HeadFile), "it holds a %s, not a Head", e.head.Statement.Kind())
 	}
-	return b, nil
+	return nil
 }
 
 func (e *Evidence) readLog() (*state.Machine, error) {
-	f, err := os.Open(e.path(LogFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Missing{e.path(LogFile), fetchHint}
-	}
+	f, err := e.openFile(LogFile)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +132,11 @@ func (e *Evidence) readLog() (*state.Machine, error) {
 		if err == io.EOF && len(line) == 0 {
 			break
 		}
-		if err != nil {
+		if err == io.EOF || errors.Is(err, bufio.ErrBufferFull) {
 			return nil, refuse(e.path(LogFile), "record %d has no end within %d bytes: the file is cut or damaged", follower.Size(), run.MaxRecordSize)
+		}
+		if err != nil {
+			return nil, err
 		}
 		entry, err := follower.Next(bytes.TrimSuffix(line, []byte{'\n'}))
 		if err != nil {
@@ -155,7 +145,7 @@ func (e *Evidence) readLog() (*state.Machine, error) {
 		e.note(entry, machine)
 	}
 	if err := follower.End(); err != nil {
-		return nil, &Failure{e.path(LogFile), err}
+		return nil, &Failure{e.path(LogFile), fmt.Errorf("%w; it has %d records, the coordinators signed a log of %d", err, follower.Size(), e.head.Statement.(run.Head).Index)}
 	}
 	return machine, nil
 }
@@ -164,35 +154,57 @@ func (e *Evidence) readLog() (*state.Machine, error) {
 // applied the whole statement that the record belongs to.
 func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
 	if s := entry.Statement; s != nil {
-		if commit, ok := s.Statement.(run.Commit); ok && e.open != nil && commit.Round == e.open.Round {
-			if signers, err := s.Signers(e.ID); err == nil {
-				if _, twice := e.openCommits[signers[0]]; !twice {
-					e.openCommits[signers[0]] = commit
-				}
-			}
-		}
+		e.noteCommit(*s)
 		return
 	}
 	switch t := entry.Transition.(type) {
 	case run.Open:
 		e.follow(t.State)
-		e.open, e.openCommits = &t, map[identity.Address]run.Commit{}
+		e.open, e.commits = &t, map[identity.Address]run.Commit{}
 	case run.Closed:
-		e.Rounds = append(e.Rounds, Round{Open: *e.open, Closed: t, Commits: e.openCommits, LogSize: entry.Index + 1, LogRoot: entry.Root})
+		e.vectors[t.Reduced] = true
+		e.Rounds = append(e.Rounds, Round{Open: *e.open, Closed: t, Commits: e.commits, LogSize: entry.Index + 1, LogRoot: entry.Root})
 	case run.Rewound:
-		for i := range e.Rounds {
-			e.Rounds[i].Void = e.Rounds[i].Void || e.Rounds[i].Closed.Round > t.Round
-		}
+		e.rewind(t.Round)
 	case run.CheckpointSigned:
 		view := machine.View()
 		for _, c := range view.Signed {
 			if c.Round == t.Round {
 				e.Checkpoints[t.Round] = c
-				e.Authorised[t.Round] = view.Coordinators
+				e.Authorised[t.Round], e.distrusted[t.Round] = view.Coordinators, view.Distrusted
 			}
 		}
 	case run.Halted, run.Equivocation:
 		e.Findings = append(e.Findings, fmt.Sprintf("record %d: %s", entry.Index, entry.Bytes))
+	}
+}
+
+// noteCommit remembers a Commit: the first of each member of a round is the one
+// that counts.
+func (e *Evidence) noteCommit(s run.Signed) {
+	commit, ok := s.Statement.(run.Commit)
+	if !ok || e.open == nil || commit.Round != e.open.Round {
+		return
+	}
+	e.vectors[commit.Contribution], e.units[commit.Units] = true, true
+	signers, err := s.Signers(e.ID)
+	if err != nil {
+		return // not possible: the state machine has recovered them
+	}
+	if _, twice := e.commits[signers[0]]; !twice {
+		e.commits[signers[0]] = commit
+	}
+}
+
+// rewind takes back what came after a checkpoint.
+func (e *Evidence) rewind(round uint64) {
+	for i := range e.Rounds {
+		e.Rounds[i].Void = e.Rounds[i].Void || e.Rounds[i].Closed.Round > round
+	}
+	for r := range e.Checkpoints {
+		if r > round {
+			delete(e.Checkpoints, r)
+		}
 	}
 }
 
@@ -201,18 +213,26 @@ func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
 func (e *Evidence) follow(root digest.Sum) {
 	for i := len(e.Rounds) - 1; i >= 0; i-- {
 		if !e.Rounds[i].Void {
-			e.Rounds[i].Next = root
+			e.settle(&e.Rounds[i], root)
 			return
 		}
 	}
 }
 
-// closeRounds takes the states after rounds from signed checkpoints where no
-// OPEN followed.
+// settle notes the state root after a round. Two different ones cannot both be
+// right.
+func (e *Evidence) settle(r *Round, root digest.Sum) {
+	if !r.Next.IsZero() && r.Next != root {
+		e.Findings = append(e.Findings, fmt.Sprintf("the log gives two states after round %d: %s and %s", r.Closed.Round, r.Next, root))
+	}
+	r.Next = root
+}
+
+// closeRounds takes the states after rounds from signed checkpoints too.
 func (e *Evidence) closeRounds() {
 	for i := range e.Rounds {
-		if c, ok := e.Checkpoints[e.Rounds[i].Closed.Round]; ok && e.Rounds[i].Next.IsZero() {
-			e.Rounds[i].Next = c.State
+		if c, ok := e.Checkpoints[e.Rounds[i].Closed.Round]; ok {
+			e.settle(&e.Rounds[i], c.State)
 		}
 	}
 }
@@ -220,28 +240,16 @@ func (e *Evidence) closeRounds() {
 // checkHead checks the signatures over the whole log: k distinct coordinators
 // of its end, and nobody else.
 func (e *Evidence) checkHead() error {
-	b, err := e.read(HeadFile, maxHeadFile)
-	if err != nil {
-		return err
-	}
-	what := e.path(HeadFile)
-	var signed run.Signed
-	if err := canonical.Unmarshal(b, &signed, maxHeadFile); err != nil {
-		return &Failure{what, err}
-	}
-	head, ok := signed.Statement.(run.Head)
-	if !ok {
-		return refuse(what, "it holds a %s, not a Head", signed.Statement.Kind())
-	}
+	head := e.head.Statement.(run.Head)
 	if head.Index != e.Size {
 		return refuse(e.path(LogFile), "it has %d records; the coordinators signed a log of %d: records at its end were dropped or added", e.Size, head.Index)
 	}
 	if head.Root != e.Root {
 		return refuse(e.path(LogFile), "its root is %s; the coordinators signed %s", e.Root, head.Root)
 	}
-	e.Signers, err = e.quorum(signed, e.View.Coordinators, e.View.Distrusted)
-	if err != nil {
-		return &Failure{what, err}
+	var err error
+	if e.Signers, err = e.quorum(e.head, e.View.Coordinators, e.View.Distrusted); err != nil {
+		return &Failure{e.path(HeadFile), err}
 	}
 	return nil
 }
@@ -257,7 +265,7 @@ func (e *Evidence) quorum(signed run.Signed, coordinators, distrusted []identity
 		return nil, err
 	}
 	for _, a := range signers {
-		if contains(distrusted, a) {
+		if slices.Contains(distrusted, a) {
 			return nil, fmt.Errorf("%s signed, but was caught lying earlier in the log", a)
 		}
 	}
@@ -269,18 +277,9 @@ func (e *Evidence) quorum(signed run.Signed, coordinators, distrusted []identity
 
 func among(signers, allowed []identity.Address, what string) error {
 	for _, a := range signers {
-		if !contains(allowed, a) {
+		if !slices.Contains(allowed, a) {
 			return fmt.Errorf("%s signed, but is not %s", a, what)
 		}
 	}
 	return nil
-}
-
-func contains(list []identity.Address, a identity.Address) bool {
-	for _, x := range list {
-		if x == a {
-			return true
-		}
-	}
-	return false
 }
