@@ -80,7 +80,7 @@ func (c *circle) fault(victim int, at place, fault func(closed <-chan struct{}) 
 // gives exactly their sum.
 func TestKilledAnywhere(t *testing.T) {
 	for n := 2; n <= 5; n++ {
-		v := vectors(n, 2*n*Align+99)
+		v := vectors(n, n*Align+99)
 		want := Dumb(v)
 		for victim := range n {
 			rest := slices.Delete(clone(v), victim, victim+1)
@@ -157,7 +157,7 @@ func checkSurvivors(t *testing.T, c *circle, v [][]float32, victim int, want []f
 // caller's cause.
 func TestStalled(t *testing.T) {
 	const n = 3
-	v := vectors(n, 2*n*Align)
+	v := vectors(n, n*Align)
 	expired := errors.New("the log expired a member")
 	for victim := range n {
 		for _, at := range places(n) {

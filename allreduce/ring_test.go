@@ -59,15 +59,15 @@ func clone(v [][]float32) [][]float32 {
 
 func TestRingIsDumb(t *testing.T) {
 	for n := 1; n <= 9; n++ {
-		lengths := []int{0, 1, n - 1, n, n + 1, Align - 1, Align, Align + 1, n*Align - 1, n * Align, n*Align + 1, 2*n*Align + 3*Align/2}
+		lengths := []int{0, 1, n - 1, n, n + 1, Align - 1, Align, Align + 1, n*Align - 1, n * Align, n*Align + 1, 3*n*Align/2 + 7}
 		for _, length := range lengths {
 			testRing(t, n, length, 1500)
 		}
-		testRing(t, n, 3*n*Align+17, Align)
 	}
 }
 
 func TestRingOfFullPieces(t *testing.T) {
+	testRing(t, 3, 9*Align+17, 0)
 	testRing(t, 2, 2*Piece+3*Align+5, 0)
 }
 

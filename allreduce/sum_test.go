@@ -17,14 +17,17 @@ func vectors(n, length int) [][]float32 {
 		r := rand.New(rand.NewPCG(uint64(length), uint64(rank)))
 		all[rank] = make([]float32, length)
 		for i := range all[rank] {
-			switch r.IntN(16) {
+			bits := r.Uint64()
+			const signAndFraction = 1<<31 | 1<<23 - 1
+			x := uint32(bits) & signAndFraction // a zero or, more often, a subnormal
+			switch kind := bits >> 60; kind {
 			case 0:
-				all[rank][i] = float32(math.Copysign(0, -1))
+				x &= 1 << 31
 			case 1:
-				all[rank][i] = math.Float32frombits(r.Uint32N(1 << 23))
 			default:
-				all[rank][i] = float32(math.Ldexp(r.NormFloat64(), r.IntN(24)))
+				x |= (112 + uint32(bits>>32)%32) << 23
 			}
+			all[rank][i] = math.Float32frombits(x)
 		}
 	}
 	return all
