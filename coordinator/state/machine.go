@@ -102,7 +102,7 @@ func (m *Machine) Apply(s run.Signed) ([]Entry, error) {
 		return refuse(identity.Address{}, fmt.Sprintf("%d bytes, at most %d are allowed", len(b), run.MaxStatementSize))
 	}
 	name := digest.Of(b)
-	if slices.Contains(m.s.Seen, name) {
+	if lasting(s.Statement) && slices.Contains(m.s.Seen, name) {
 		return nil, nil
 	}
 	signers, err := s.Signers(m.id)
@@ -124,8 +124,20 @@ func (m *Machine) Apply(s run.Signed) ([]Entry, error) {
 	act()
 	for m.advance() {
 	}
-	m.s.Seen = last(append(slices.Clone(m.s.Seen), name), maxSeen)
+	if lasting(s.Statement) {
+		m.s.Seen = last(append(slices.Clone(m.s.Seen), name), maxSeen)
+	}
 	return m.out, nil
+}
+
+// lasting reports whether saying a statement once is enough. Ready and Expire
+// are not: one ends what the other began, and both may come again in a round.
+func lasting(s run.Statement) bool {
+	switch s.(type) {
+	case run.Ready, run.Expire:
+		return false
+	}
+	return true
 }
 
 // said is a statement whose signatures have been recovered.
