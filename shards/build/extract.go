@@ -3,7 +3,6 @@ package build
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -71,20 +70,16 @@ func Extract(doc *Document) (Extraction, *Drop) {
 		return plainText(doc.Text)
 	}
 	optOut := headerOptOut(doc.Page.Header)
-	utf8Body, err := charset.NewReader(bytes.NewReader(doc.Page.Body), doc.Page.ContentType)
+	body, err := toUTF8(doc.Page.Body, doc.Page.ContentType)
 	if err != nil {
 		return Extraction{OptOut: optOut}, &Drop{StageExtract, RuleHTML, "character set: " + err.Error()}
 	}
 	if pageKind(doc.Page) == "plain" {
-		text, err := io.ReadAll(io.LimitReader(utf8Body, 4*MaxPage))
-		if err != nil {
-			return Extraction{OptOut: optOut}, &Drop{StageExtract, RuleHTML, "character set: " + err.Error()}
-		}
-		x, drop := plainText(strings.ToValidUTF8(string(text), "\uFFFD"))
+		x, drop := plainText(string(body))
 		x.OptOut = optOut
 		return x, drop
 	}
-	root, err := html.Parse(utf8Body)
+	root, err := html.Parse(bytes.NewReader(body))
 	if err != nil {
 		return Extraction{OptOut: optOut}, &Drop{StageExtract, RuleHTML, err.Error()}
 	}
@@ -101,6 +96,7 @@ func Extract(doc *Document) (Extraction, *Drop) {
 	}
 	x.Text, x.Method = visibleText(root), "visible"
 	if nodes <= maxArticleNodes && utf8.RuneCountInString(x.Text) >= minArticle {
+		removeMenus(root) // the library takes their options for prose
 		if text := articleText(root, doc.URL); text != "" {
 			x.Text, x.Method = text, "article"
 		}
@@ -109,6 +105,20 @@ func Extract(doc *Document) (Extraction, *Drop) {
 		return x, &Drop{StageExtract, RuleEmpty, "no visible text"}
 	}
 	return x, nil
+}
+
+// toUTF8 decodes a page: by its byte order mark, its header or its <meta> if one of these names a character set, else as
+// UTF-8 if it is that, else as the WHATWG guesses.
+func toUTF8(body []byte, contentType string) ([]byte, error) {
+	encoding, name, certain := charset.DetermineEncoding(body[:min(len(body), 1024)], contentType)
+	if name != "utf-8" && (certain || !utf8.Valid(body)) {
+		decoded, err := encoding.NewDecoder().Bytes(body)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		body = decoded
+	}
+	return bytes.TrimPrefix(bytes.ToValidUTF8(body, []byte("\uFFFD")), []byte("\uFEFF")), nil
 }
 
 func plainText(text string) (Extraction, *Drop) {
@@ -139,6 +149,21 @@ func articleText(root *html.Node, rawURL string) (text string) {
 		return ""
 	}
 	return visibleText(result.ContentNode)
+}
+
+// removeMenus takes drop-down menus and input fields out of the page.
+func removeMenus(root *html.Node) {
+	var menus []*html.Node
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && (n.DataAtom == atom.Select || n.DataAtom == atom.Textarea) {
+			menus = append(menus, n)
+		}
+	}
+	for _, n := range menus {
+		if n.Parent != nil {
+			n.Parent.RemoveChild(n)
+		}
+	}
 }
 
 // title is the text of the first <title>.

@@ -74,6 +74,7 @@ func TestCharsets(t *testing.T) {
 		"header":  {"text/html; charset=windows-1251", "<p>\xcf\xf0\xe8\xe2\xe5\xf2"},
 		"meta":    {"text/html", "<meta charset=windows-1251><p>\xcf\xf0\xe8\xe2\xe5\xf2"},
 		"utf-8":   {"text/html", "<meta charset=utf-8><p>Привет"},
+		"none":    {"text/html", strings.Repeat("<!-- -->", 200) + "<p>Привет"},
 		"plain":   {"text/plain; charset=windows-1251", "\xcf\xf0\xe8\xe2\xe5\xf2"},
 		"unknown": {"text/html; charset=klingon", "<meta charset=utf-8><p>Привет"},
 	} {
