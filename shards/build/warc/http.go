@@ -18,6 +18,9 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
+// maxCodings bounds the content codings of one body, each of which can blow it up to the limit.
+const maxCodings = 4
+
 // Response is the HTTP answer inside a response record.
 type Response struct {
 	Status int
@@ -68,6 +71,10 @@ func (p *Response) decode(body []byte, limit int64) {
 		}
 	}
 	codings := strings.Split(p.Header.Get("Content-Encoding"), ",")
+	if len(codings) > maxCodings {
+		p.Body, p.Damage = nil, fmt.Sprintf("%d content encodings, more than %d", len(codings), maxCodings)
+		return
+	}
 	for i := len(codings) - 1; i >= 0; i-- {
 		coding := strings.ToLower(strings.TrimSpace(codings[i]))
 		decoded, err := uncompress(coding, body, limit)

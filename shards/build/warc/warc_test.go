@@ -221,6 +221,7 @@ func TestBodyDecoding(t *testing.T) {
 		{"chunked cut", "Transfer-Encoding: chunked", "5\r\nhel", "hel", "cut off"},
 		{"chunked gzip", "Transfer-Encoding: chunked\r\nContent-Encoding: gzip", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(gz), gz), "hello", ""},
 		{"gzip cut", "Content-Encoding: gzip", gz[:len(gz)-4], "hello", "unexpected EOF"},
+		{"many", "Content-Encoding: gzip" + strings.Repeat(", gzip", 9), gz, "", "10 content encodings"},
 		{"unknown", "Content-Encoding: br", "xyz", "", "not supported"},
 		{"too long", "A: b", strings.Repeat("x", 101), strings.Repeat("x", 100), "longer than 100"},
 	} {
