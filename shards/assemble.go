@@ -38,11 +38,16 @@ func Assemble(ctx context.Context, m Manifest, from Blocks, dir string) (err err
 	return Publish(temp, dir)
 }
 
-// Publish moves the finished folder temp to dir, which must not exist, and
-// makes the move durable.
+// Publish moves the finished folder temp to dir, which must not exist or be an
+// empty folder, and makes the move durable.
 func Publish(temp, dir string) error {
 	if err := syncDir(temp); err != nil {
 		return err
+	}
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		if err := os.Remove(dir); err != nil { // only if it is empty
+			return err
+		}
 	}
 	if err := os.Rename(temp, dir); err != nil {
 		return err

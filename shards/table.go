@@ -30,7 +30,9 @@ type Document struct {
 	PIIIP              int32   `parquet:"pii_ip"`               // IP addresses masked
 	PIIIBAN            int32   `parquet:"pii_iban"`             // IBANs masked
 	SourceFile         string  `parquet:"source_file,dict"`     // input it came from, relative to what the builder was given
-	SourceOffset       int64   `parquet:"source_offset"`        // where in it: byte of a WARC record, else line or 0
+	SourceOffset       int64   `parquet:"source_offset"`        // where in it, in bytes of the file as it lies on disk
+	SourceWithin       int64   `parquet:"source_within"`        // and uncompressed bytes from there
+	SourceSHA256       string  `parquet:"source_sha256"`        // of the record, line or text there, uncompressed
 	TokenStart         int64   `parquet:"token_start"`          // first token in the stream: its <s>
 	TokenEnd           int64   `parquet:"token_end"`            // behind its </s>
 }
@@ -45,6 +47,7 @@ type Dropped struct {
 	PathHash     string `parquet:"path_hash"` // [PathHash] of the URL's path and query
 	SourceFile   string `parquet:"source_file,dict"`
 	SourceOffset int64  `parquet:"source_offset"`
+	SourceWithin int64  `parquet:"source_within"`
 }
 
 // Row is a row of one of the Parquet files of a shard folder.
