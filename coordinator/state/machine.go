@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/allmend-network/allmend/verify/canonical"
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
@@ -226,15 +225,6 @@ func (m *Machine) append(r run.Record) {
 
 // last returns the last n elements of s.
 func last[T any](s []T, n int) []T { return s[max(0, len(s)-n):] }
-
-// digestOf returns the digest of a value's canonical encoding.
-func digestOf(v any) digest.Sum {
-	b, err := canonical.Marshal(v)
-	if err != nil {
-		panic("state: value does not encode: " + err.Error())
-	}
-	return digest.Of(b)
-}
 
 // printable checks a text that goes into the log.
 func printable(what, text string, limit int) error {
