@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime/debug"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -106,7 +107,9 @@ func (t *TableWriter[T]) Close() error {
 }
 
 // Rows reads a Parquet file of size bytes row by row. It ends with an error
-// when the file is damaged or has other columns.
+// when the file is damaged or has other columns. Check the file's digest first
+// where there is one: damage that the library below does not notice may show
+// as other rows.
 func Rows[T Row](r io.ReaderAt, size int64) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
@@ -151,6 +154,7 @@ func readTable[T Row](r io.ReaderAt, size int64, use func(T) bool) error {
 }
 
 func openTable[T Row](r io.ReaderAt, size int64) (table *parquet.GenericReader[T], err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer recoverInto(&err)
 	var tail [8]byte
 	if size < int64(len(tail)) {
@@ -177,7 +181,15 @@ func openTable[T Row](r io.ReaderAt, size int64) (table *parquet.GenericReader[T
 	return parquet.NewGenericReader[T](file), nil
 }
 
+// readSome decodes some rows. On a damaged file the library panics or follows a
+// stray pointer, which SetPanicOnFault makes a panic too.
 func readSome[T Row](table *parquet.GenericReader[T], rows []T) (n int, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if err != nil && err != io.EOF {
+			n = 0 // rows that were being written when it happened
+		}
+	}()
 	defer recoverInto(&err)
 	return table.Read(rows)
 }
