@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/allmend-network/allmend/coordinator/state"
+	"github.com/allmend-network/allmend/shards"
+	"github.com/allmend-network/allmend/trainer/checkpoint"
+	"github.com/allmend-network/allmend/verify"
+	"github.com/allmend-network/allmend/verify/digest"
+	"github.com/allmend-network/allmend/verify/identity"
+)
+
+// Nothing that is computed here can answer this.
+const lawful = "that the data is lawful, true or good: signatures prove who said what, and a replay that they did it"
+
+// everything makes all checks that the folders allow. One that fails does not
+// keep the others from being made.
+func (c *command) everything(ctx context.Context) error {
+	e, err := c.open(ctx)
+	if err != nil || e == nil {
+		return err
+	}
+	if err := c.checkCheckpoints(e, false); err != nil {
+		return err
+	}
+	if c.shards == "" {
+		c.notChecked("the shards and the training itself: --shards was not given")
+		return c.end(e)
+	}
+	if err := c.checkShards(ctx, e); err != nil {
+		c.wrong("shards", err)
+		c.notChecked("the training itself: it needs the shards")
+		return c.end(e)
+	}
+	if err := c.checkReplay(ctx, e); err != nil {
+		c.wrong("replay", err)
+	}
+	return c.end(e)
+}
+
+// open makes the checks of the run: Spec, log, head, vectors. It returns nil
+// after it has reported that one of them does not hold.
+func (c *command) open(ctx context.Context) (*verify.Evidence, error) {
+	id, err := c.id()
+	if err != nil {
+		return nil, err
+	}
+	e, err := verify.Open(id, c.evidence)
+	if err != nil {
+		c.wrong("run", err)
+		c.notChecked("anything else: nothing can be concluded from this evidence")
+		c.finish()
+		return nil, nil
+	}
+	s := e.Spec
+	c.held("spec", map[string]any{"run": id, "name": s.Name, "parameters": s.Model.Params()},
+		"run %s, %q: %d parameters, %d samples of %d tokens", id.Short(), s.Name, s.Model.Params(), s.Sequences, s.Sequence)
+	c.held("log", map[string]any{"records": e.Size, "root": e.Root, "rounds": len(e.Rounds), "status": e.View.Status},
+		"%d records, root %s; %d rounds closed, each transition is the one that follows; the run is %s", e.Size, e.Root.Short(), len(e.Rounds), e.View.Status)
+	c.held("head", map[string]any{"signers": e.Signers, "coordinators": len(e.View.Coordinators)},
+		"signed by %d of %d coordinators, %d must: %s", len(e.Signers), len(e.View.Coordinators), e.View.Threshold, addresses(e.Signers))
+	for _, f := range e.Findings {
+		c.note("log", f)
+	}
+	bar := c.progress("vectors", -1, true)
+	found, err := e.Objects(ctx, func(n int64) { bar.add(n) })
+	bar.end()
+	if err != nil {
+		c.wrong("vectors", err)
+		return e, nil
+	}
+	c.held("vectors", map[string]any{"vectors": found.Vectors, "units": found.Units, "bytes": found.Bytes},
+		"%s and %s, %s: each is what its name in the log says", count(found.Vectors, "vector"), count(found.Units, "list of unit hashes"), count(found.Bytes, "byte"))
+	return e, nil
+}
+
+func addresses(list []identity.Address) string {
+	var short []string
+	for _, a := range list {
+		short = append(short, a.Short())
+	}
+	return strings.Join(short, ", ")
+}
+
+// end names what no check of this package covers, and finishes the report.
+func (c *command) end(e *verify.Evidence) error {
+	if e.View.Status != state.Finished {
+		c.notChecked(fmt.Sprintf("whether the run went on after record %d: the log ends there, with the run %s", e.Size, e.View.Status))
+	}
+	c.notChecked(lawful)
+	c.finish()
+	return nil
+}
+
+// checkCheckpoints checks those in the evidence and those given. With needed,
+// that there is none is an error.
+func (c *command) checkCheckpoints(e *verify.Evidence, needed bool) error {
+	dirs, err := e.CheckpointDirs()
+	if err != nil {
+		return err
+	}
+	seen := map[uint64]bool{}
+	for _, round := range slices.Sorted(maps.Keys(dirs)) {
+		m, ok := c.checkpoint(e, dirs[round])
+		if ok && m.Round != round {
+			c.wrong("checkpoint", &verify.Failure{What: dirs[round], Err: fmt.Errorf("it is the checkpoint of round %d", m.Round)})
+		}
+		seen[round] = true
+	}
+	for _, dir := range c.checkpoints {
+		if m, ok := c.checkpoint(e, dir); ok {
+			seen[m.Round] = true
+		}
+	}
+	if needed && len(seen) == 0 && len(c.checkpoints) == 0 {
+		c.wrong("checkpoint", &verify.Missing{What: "any checkpoint in " + c.evidence, Hint: "allmend run fetch writes the last two; --checkpoint names one elsewhere"})
+	}
+	var absent []uint64
+	for _, round := range slices.Sorted(maps.Keys(e.Checkpoints)) {
+		if !seen[round] {
+			absent = append(absent, round)
+		}
+	}
+	if len(absent) > 0 {
+		c.notChecked("the checkpoints of " + ranges(absent) + ": signed in the log, but not here")
+	}
+	return nil
+}
+
+// checkpoint checks one folder and reports it.
+func (c *command) checkpoint(e *verify.Evidence, dir string) (checkpoint.Manifest, bool) {
+	_, m, err := e.Checkpoint(dir)
+	if err != nil {
+		c.wrong("checkpoint", err)
+		return m, false
+	}
+	facts := map[string]any{"round": m.Round, "step": m.Step, "state": m.State, "folder": dir}
+	if m.Round == 0 {
+		c.held("checkpoint", facts, "the state that the run starts from, %s, as the Spec says", m.State.Short())
+		return m, true
+	}
+	s, err := checkpoint.ReadSignatures(dir)
+	if err != nil {
+		c.wrong("checkpoint", err)
+		return m, false
+	}
+	signed := e.Checkpoints[m.Round]
+	facts["members"], facts["coordinators"] = len(s.Members), len(s.Coordinators)
+	c.held("checkpoint", facts, "round %d, step %d, state %s: %d files, signed by %d of %d contributors and %d of %d coordinators, in the log as such",
+		m.Round, m.Step, m.State.Short(), len(m.Files), len(s.Members), len(signed.Contributors), len(s.Coordinators), len(e.Authorised[m.Round]))
+	return m, true
+}
+
+// checkShards checks the shard folder against the run.
+func (c *command) checkShards(ctx context.Context, e *verify.Evidence) error {
+	bar := c.progress("shards", folderSize(c.shards), true)
+	m, unchecked, err := e.Shards(ctx, c.shards, func(n int) { bar.add(int64(n)) })
+	bar.end()
+	if err != nil {
+		return err
+	}
+	c.shardsHeld(m, e.Spec.Shards, unchecked)
+	return nil
+}
+
+func (c *command) shardsHeld(m shards.Manifest, sum digest.Sum, unchecked []string) {
+	var bytes int64
+	for _, f := range m.Files {
+		bytes += f.Bytes
+	}
+	c.held("shards", map[string]any{"manifest": sum, "files": len(m.Files), "bytes": bytes, "documents": m.Documents, "tokens": m.Tokens, "not_applied": m.NotApplied},
+		"manifest %s: %s, %s; %s of %s, %s dropped with a reason each",
+		sum.Short(), count(len(m.Files), "file"), count(bytes, "byte"), count(m.Documents, "document"), count(m.Tokens, "token"), count(m.Dropped, "document"))
+	for _, what := range unchecked {
+		c.notChecked("shards: " + what)
+	}
+	if len(m.NotApplied) > 0 {
+		c.notChecked("shards: stages that their builder did not apply: " + strings.Join(m.NotApplied, ", "))
+	}
+	c.notChecked("shards: that the stages were applied as the manifest says, and to what input")
+}
+
+// folderSize is what a check of a shard folder will read, -1 if unknown.
+func folderSize(dir string) int64 {
+	m, _, err := shards.ReadManifest(dir)
+	if err != nil {
+		return -1 // the check itself says what is wrong
+	}
+	var total int64
+	for _, f := range m.Files {
+		if info, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(f.Path))); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// shardsAlone checks shards against a run, or against a manifest's digest.
+func (c *command) shardsAlone(ctx context.Context) error {
+	if c.shards == "" {
+		return usagef("--shards is needed: the folder to check")
+	}
+	if c.manifest == "" {
+		e, err := c.open(ctx)
+		if err != nil || e == nil {
+			return err
+		}
+		if err := c.checkShards(ctx, e); err != nil {
+			c.wrong("shards", err)
+		}
+		return c.end(e)
+	}
+	if c.run != "" || c.evidence != "" {
+		return usagef("--manifest takes the place of --run and --evidence")
+	}
+	want, err := digest.Parse(c.manifest)
+	if err != nil {
+		return usagef("--manifest: %w", err)
+	}
+	bar := c.progress("shards", folderSize(c.shards), true)
+	m, unchecked, err := verify.Shards(ctx, c.shards, want, func(n int) { bar.add(int64(n)) })
+	bar.end()
+	if err != nil {
+		c.wrong("shards", err)
+	} else {
+		c.shardsHeld(m, want, unchecked)
+	}
+	c.notChecked("whether any run used these shards: --run and --evidence were not given")
+	c.notChecked(lawful)
+	c.finish()
+	return nil
+}
+
+// count writes a number of things, "1 file" or "2 files". What has its plural in
+// the middle is written "list of …".
+func count[N int | int64 | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	if first, rest, ok := strings.Cut(thing, " "); ok {
+		return fmt.Sprintf("%d %ss %s", n, first, rest)
+	}
+	if stem, ok := strings.CutSuffix(thing, "sh"); ok {
+		return fmt.Sprintf("%d %sshes", n, stem)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// ranges writes ascending round numbers as "round 3" or "rounds 1 to 4, 7".
+func ranges(numbers []uint64) string {
+	word := "rounds "
+	if len(numbers) == 1 {
+		word = "round "
+	}
+	var parts []string
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		switch {
+		case j == i:
+			parts = append(parts, fmt.Sprint(numbers[i]))
+		default:
+			parts = append(parts, fmt.Sprintf("%d to %d", numbers[i], numbers[j]))
+		}
+		i = j + 1
+	}
+	return word + strings.Join(parts, ", ")
+}
