@@ -51,11 +51,12 @@ type Exchange struct {
 	host    host.Host
 	bitswap *bitswap.Bitswap
 
-	mu    sync.Mutex
-	asked map[digest.Sum]bool // guarded by mu; all blocks ever asked for
-	done  chan struct{}
-	close sync.Once
-	blame sync.WaitGroup
+	done  chan struct{}  // closed by Close
+	blame sync.WaitGroup // goroutines of accuse; none is added once closed is set
+
+	mu     sync.Mutex
+	asked  map[digest.Sum]bool // guarded by mu; all blocks ever asked for
+	closed bool                // guarded by mu
 }
 
 // New starts to serve blocks on h, which stays the caller's, until
@@ -86,13 +87,16 @@ func New(ctx context.Context, h host.Host, config Config) *Exchange {
 
 // Close stops serving and fails what is being fetched.
 func (x *Exchange) Close() error {
-	var err error
-	x.close.Do(func() {
-		close(x.done)
-		x.blame.Wait()
-		err = x.bitswap.Close()
-	})
-	return err
+	x.mu.Lock()
+	again := x.closed
+	x.closed = true
+	x.mu.Unlock()
+	if again {
+		return nil
+	}
+	close(x.done)
+	x.blame.Wait()
+	return x.bitswap.Close()
 }
 
 // Size implements [shards.Blocks]: of what the store holds.
@@ -146,10 +150,10 @@ func (x *Exchange) wasAsked(sum digest.Sum) bool {
 // accuse takes what was asked of a peer away from it. It runs aside, since it
 // is called from within bitswap.
 func (x *Exchange) accuse(p peer.ID, err error) {
-	select {
-	case <-x.done:
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
 		return
-	default:
 	}
 	x.blame.Go(func() {
 		x.config.Logger.Warn("a peer serves wrong blocks", "peer", p, "error", err)
