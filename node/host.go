@@ -1,0 +1,222 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/allmend-network/allmend/verify/run"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// DefaultStrangers is how many peers outside the run may be connected at once.
+const DefaultStrangers = 32
+
+// HostConfig says how one peer appears on the network.
+type HostConfig struct {
+	Key      identity.Key
+	Run      run.ID
+	Software string   // name and version, for messages: "allmend/0.1.0"
+	Listen   []string // multiaddrs, for example /ip4/0.0.0.0/tcp/4001; none: this peer only dials
+	Announce []string // multiaddrs to tell others instead of those listened on
+	Peers    []string // multiaddrs with /p2p/ of peers to begin with
+	// Strangers bounds the connections of peers outside the run, who may read
+	// the log and the evidence. 0 means none.
+	Strangers int
+	// Prefixes allow more than 8 connections from one IPv4 address or IPv6
+	// /56, as an institution behind one address needs.
+	Prefixes []Prefix
+	Logger   *slog.Logger // required
+}
+
+// Prefix is a network from which many connections are expected.
+type Prefix struct {
+	Network     netip.Prefix
+	Connections int
+}
+
+// Host is one peer's end of the run's network: a libp2p host with the run's
+// key, gated to the run's peers, speaking the run's protocols.
+type Host struct {
+	run      run.ID
+	self     identity.Address
+	software string
+	logger   *slog.Logger
+	libp2p   host.Host
+	gate     *gate
+	book     *Book
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	mu       sync.Mutex     // held while serving grows and while ctx ends
+	serving  sync.WaitGroup // one for each stream being served
+}
+
+// OpenHost starts a host. Nothing is dialled yet.
+func OpenHost(cfg HostConfig) (*Host, error) {
+	key, err := hostKey(cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	limiter, err := limits(cfg.Prefixes)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{
+		run: cfg.Run, self: cfg.Key.Address(), software: cfg.Software, logger: cfg.Logger,
+		gate: &gate{strangers: cfg.Strangers}, book: newBook(),
+	}
+	h.gate.count = h.strangers
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	for _, text := range cfg.Peers {
+		_, info, err := ParseContact(text)
+		if err == nil {
+			err = h.Learn(info)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	options := []libp2p.Option{
+		libp2p.Identity(key), libp2p.UserAgent(cfg.Software),
+		libp2p.Transport(tcp.NewTCPTransport), libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Security(noise.ID, noise.New),
+		libp2p.ResourceManager(limiter), libp2p.ConnectionGater(h.gate),
+		// Nothing phones home: no relays, no metrics, no probing of our
+		// reachability by others, no DHT, no mDNS.
+		libp2p.DisableRelay(), libp2p.DisableMetrics(), libp2p.ForceReachabilityPublic(), libp2p.DisableIdentifyAddressDiscovery(),
+	}
+	addressing, err := addressing(cfg.Listen, cfg.Announce)
+	if err != nil {
+		return nil, err
+	}
+	if h.libp2p, err = libp2p.New(append(options, addressing...)...); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the network on %v: %w", cfg.Listen, err), limiter.Close())
+	}
+	return h, nil
+}
+
+func addressing(listen, announce []string) ([]libp2p.Option, error) {
+	if len(listen) == 0 {
+		return []libp2p.Option{libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport)}, nil
+	}
+	for _, text := range listen {
+		if _, err := multiaddr.NewMultiaddr(text); err != nil {
+			return nil, fmt.Errorf("listen address %q: %w; want for example /ip4/0.0.0.0/tcp/4001", text, err)
+		}
+	}
+	options := []libp2p.Option{libp2p.ListenAddrStrings(listen...)}
+	if len(announce) == 0 {
+		return options, nil
+	}
+	var out []multiaddr.Multiaddr
+	for _, text := range announce {
+		a, err := multiaddr.NewMultiaddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("announce address %q: %w; want for example /dns4/gpu1.example.org/tcp/4001", text, err)
+		}
+		out = append(out, a)
+	}
+	return append(options, libp2p.AddrsFactory(func([]multiaddr.Multiaddr) []multiaddr.Multiaddr { return out })), nil
+}
+
+// limits returns libp2p's default limits, scaled to this machine, with those
+// of the prefixes. Loopback has no limit on connections from one address.
+func limits(prefixes []Prefix) (network.ResourceManager, error) {
+	v4 := slices.Clone(rcmgr.DefaultNetworkPrefixLimitV4)
+	v6 := slices.Clone(rcmgr.DefaultNetworkPrefixLimitV6)
+	for _, p := range prefixes {
+		if !p.Network.IsValid() || p.Connections < 1 || p.Connections > math.MaxInt32 {
+			return nil, fmt.Errorf("prefix %s with %d connections: want a network and at least 1", p.Network, p.Connections)
+		}
+		limit := rcmgr.NetworkPrefixLimit{Network: p.Network, ConnCount: p.Connections}
+		if p.Network.Addr().Is4() {
+			v4 = append(v4, limit)
+		} else {
+			v6 = append(v6, limit)
+		}
+	}
+	base := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&base)
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(base.AutoScale()),
+		rcmgr.WithMetricsDisabled(), rcmgr.WithNetworkPrefixLimit(v4, v6))
+	if err != nil {
+		return nil, fmt.Errorf("network limits: %w", err)
+	}
+	return manager, nil
+}
+
+// Self returns this peer's address.
+func (h *Host) Self() identity.Address { return h.self }
+
+// Libp2p returns the libp2p host, for the exchange of blocks.
+func (h *Host) Libp2p() host.Host { return h.libp2p }
+
+// SetRoles tells the host who is who from now on.
+func (h *Host) SetRoles(roles func(identity.Address) Role) { h.gate.roles.Store(&roles) }
+
+// Role returns what a peer is in the run.
+func (h *Host) Role(address identity.Address) Role { return h.gate.role(address) }
+
+// Contact returns where this peer says it can be reached.
+func (h *Host) Contact() Contact {
+	return Contact{h.self, full(peer.AddrInfo{ID: h.libp2p.ID(), Addrs: h.libp2p.Addrs()})}
+}
+
+// Learn puts a peer into the book, unless it is this one.
+func (h *Host) Learn(info peer.AddrInfo) error {
+	if address, err := AddressOf(info.ID); err == nil && address == h.self {
+		return nil
+	}
+	return h.book.Put(info)
+}
+
+// Contacts returns everybody this host knows how to reach, and itself.
+func (h *Host) Contacts() []Contact {
+	own := h.Contact()
+	contacts := h.book.Contacts()
+	if len(own.At) > 0 {
+		contacts = append(contacts, own)
+	}
+	return contacts
+}
+
+// Connected reports whether there is a connection to a peer.
+func (h *Host) Connected(address identity.Address) bool {
+	info, ok := h.book.Find(address)
+	return ok && h.libp2p.Network().Connectedness(info.ID) == network.Connected
+}
+
+func (h *Host) strangers() int {
+	n := 0
+	for _, id := range h.libp2p.Network().Peers() {
+		if address, err := AddressOf(id); err != nil || h.gate.role(address) == Stranger {
+			n++
+		}
+	}
+	return n
+}
+
+// Close ends every stream and connection and waits until all are done.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	h.cancel()
+	h.mu.Unlock()
+	err := h.libp2p.Close()
+	h.serving.Wait()
+	return err
+}

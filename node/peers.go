@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// peersID tells a peer where this one is and asks where the others are.
+//
+//	→ frame: Contact of the asker, with no multiaddrs if it only dials
+//	← frame: contacts the peer knows, at most 1024
+const peersID = protocol.ID("/allmend/1/peers")
+
+const maxContacts = maxBook * maxPeerAddresses * maxAddressSize
+
+type contacts struct {
+	Peers []Contact `json:"peers"`
+}
+
+// Introduce exchanges contacts with a peer and learns what it says.
+func (h *Host) Introduce(ctx context.Context, to identity.Address) error {
+	s, done, err := h.open(ctx, to, peersID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	own := h.Contact()
+	if own.At == nil {
+		own.At = []string{}
+	}
+	if err := writeDocument(s, own); err != nil {
+		return err
+	}
+	var theirs contacts
+	if err := readDocument(s, &theirs, maxContacts); err != nil {
+		return fmt.Errorf("contacts of peer %s: %w", to, err)
+	}
+	for _, c := range theirs.Peers {
+		if err := h.learn(c); err != nil {
+			return fmt.Errorf("contacts of peer %s: %w", to, err)
+		}
+	}
+	return nil
+}
+
+// learn puts a contact into the book after checking that it is one key's.
+func (h *Host) learn(c Contact) error {
+	address, info, err := ParseContact(c.At...)
+	if err != nil {
+		return err
+	}
+	if address != c.Address {
+		return fmt.Errorf("contact of %s names peer %s", c.Address, address)
+	}
+	return h.Learn(info)
+}
+
+// servePeers answers peersID. A peer speaks for its own place only; strangers
+// are not remembered.
+func (h *Host) servePeers() {
+	h.handle(peersID, Stranger, func(_ context.Context, s *stream) error {
+		var c Contact
+		if err := readDocument(s, &c, maxPeerAddresses*maxAddressSize+maxHello); err != nil {
+			return err
+		}
+		if len(c.At) > 0 && h.gate.role(s.peer) > Stranger {
+			if c.Address != s.peer {
+				return fmt.Errorf("peer %s introduces itself as %s", s.peer, c.Address)
+			}
+			if err := h.learn(c); err != nil {
+				return err
+			}
+		}
+		return writeDocument(s, contacts{h.Contacts()})
+	})
+}

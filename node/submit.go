@@ -1,0 +1,87 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/allmend-network/allmend/coordinator/state"
+	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/allmend-network/allmend/verify/run"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// submitID carries one signed statement to a coordinator, which has it applied
+// wherever the leader is. Anybody may ask: what counts are the signatures.
+//
+//	→ frame: the statement, canonical JSON, at most 64 KiB
+//	← frame: verdict
+const submitID = protocol.ID("/allmend/1/submit")
+
+// submitTimeout is how long a coordinator looks for a leader.
+const submitTimeout = 8 * streamTimeout / 10
+
+const maxVerdict = 4 << 10
+
+// verdict is a coordinator's answer.
+type verdict struct {
+	Applied bool   `json:"applied"`
+	Refused bool   `json:"refused"` // by the state machine, for good; else it may be said again
+	Reason  string `json:"reason"`
+}
+
+// Submit has a statement applied through one coordinator. It returns nil when
+// it is in the log, a [*state.Refused] when the state machine refused it, and
+// any other error when it should be said again.
+func (h *Host) Submit(ctx context.Context, to identity.Address, s run.Signed) error {
+	b, err := s.Marshal()
+	if err != nil {
+		return err
+	}
+	st, done, err := h.open(ctx, to, submitID)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := writeFrame(st, b); err != nil {
+		return err
+	}
+	var v verdict
+	if err := readDocument(st, &v, maxVerdict); err != nil {
+		return err
+	}
+	switch {
+	case v.Applied:
+		return nil
+	case v.Refused:
+		return &state.Refused{Kind: s.Statement.Kind(), Reason: v.Reason}
+	}
+	return errors.New(v.Reason)
+}
+
+// serveSubmit answers submitID with propose.
+func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error) {
+	h.handle(submitID, Stranger, func(ctx context.Context, s *stream) error {
+		b, err := readFrame(s, run.MaxStatementSize)
+		if err != nil {
+			return err
+		}
+		statement, err := run.ParseSigned(b)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(ctx, submitTimeout)
+			defer cancel()
+			err = propose(ctx, statement)
+		} else {
+			err = &state.Refused{Kind: "statement", Reason: err.Error()}
+		}
+		v := verdict{Applied: err == nil}
+		if err != nil {
+			var refused *state.Refused
+			if v.Refused = errors.As(err, &refused); v.Refused {
+				v.Reason = refused.Reason
+			} else {
+				v.Reason = err.Error()
+			}
+		}
+		return writeDocument(s, v)
+	})
+}
