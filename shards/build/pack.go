@@ -12,15 +12,19 @@ import (
 	"github.com/allmend-network/allmend/shards/tokenizer"
 )
 
-// Bounds of one .bin file with its index and documents.
-const (
-	packTokens    = 1 << 26 // 256 MiB
-	packDocuments = 1 << 22
-)
+// packLimit bounds one .bin file with its index and documents; a document that is longer has a file of its own.
+type packLimit struct {
+	tokens    int64
+	documents int
+}
+
+// defaultLimit makes .bin files of 256 MiB.
+func defaultLimit() packLimit { return packLimit{tokens: 1 << 26, documents: 1 << 22} }
 
 // packer writes the documents kept, in their shuffled order, as numbered files of tokens, index and documents.
 type packer struct {
 	dir      string
+	limit    packLimit
 	number   int
 	tokens   int64 // in the files before this one and in this one
 	in       int64 // in this one
@@ -36,7 +40,6 @@ type packer struct {
 type tokenized struct {
 	row    shards.Document
 	tokens []int32
-	err    error
 }
 
 func (b *builder) pack(ctx context.Context) error {
@@ -45,7 +48,7 @@ func (b *builder) pack(ctx context.Context) error {
 		return err
 	}
 	b.spool.shuffle()
-	p := &packer{dir: b.temp}
+	p := &packer{dir: b.temp, limit: defaultLimit()}
 	defer p.abandon()
 	for start := 0; start < len(b.spool.entries); {
 		if err := ctx.Err(); err != nil {
@@ -100,7 +103,7 @@ func ends(t *tokenizer.Tokenizer) (bos, eos int32, err error) {
 }
 
 func (p *packer) add(d tokenized) error {
-	if p.bin != nil && (p.in+int64(len(d.tokens)) > packTokens || len(p.index.Lengths) == packDocuments) {
+	if p.bin != nil && (p.in+int64(len(d.tokens)) > p.limit.tokens || len(p.index.Lengths) == p.limit.documents) {
 		if err := p.finish(); err != nil {
 			return err
 		}
