@@ -25,11 +25,8 @@ func (m Manifest) validateHeader() error {
 	if m.Version != 1 {
 		return fmt.Errorf("version: %d is unknown; this build reads version 1", m.Version)
 	}
-	if len(m.Name) > 64 {
-		return fmt.Errorf("name: want 1 to 64 characters, got %d", len(m.Name))
-	}
-	if err := printable(m.Name); err != nil {
-		return fmt.Errorf("name: %w", err)
+	if err := ValidateName(m.Name); err != nil {
+		return err
 	}
 	if len(m.Files) == 0 || len(m.Files) > maxFiles {
 		return fmt.Errorf("files: want 1 to %d, got %d", maxFiles, len(m.Files))
@@ -38,6 +35,18 @@ func (m Manifest) validateHeader() error {
 		if n > maxEntries {
 			return fmt.Errorf("a list of %d entries, at most %d are allowed", n, maxEntries)
 		}
+	}
+	return nil
+}
+
+// ValidateName reports what is wrong with a name for shards: it is 1 to 64
+// printable ASCII characters.
+func ValidateName(name string) error {
+	if len(name) < 1 || len(name) > 64 {
+		return fmt.Errorf("name: want 1 to 64 characters, got %d", len(name))
+	}
+	if err := printable(name); err != nil {
+		return fmt.Errorf("name: %w", err)
 	}
 	return nil
 }

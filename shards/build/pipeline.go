@@ -49,8 +49,15 @@ type Report struct {
 // NotApplied is the stages that a compliant pipeline has and this one lacks.
 func NotApplied() []string { return []string{"licence", "toxicity"} }
 
-// Build runs the whole pipeline. The shard folder appears complete or not at all. Damaged input is reported, not fatal,
-// unless no document is left. Nothing is held in memory but one batch of documents and some 100 bytes for each one kept.
+// Build runs the whole pipeline and writes a shard folder, whose files package shards describes. It appears complete or not
+// at all. Damaged input is reported, not fatal, unless no document is left.
+//
+// Documents are packed in ascending order of SHA-256(Seed as 8 bytes, little endian ‖ SHA-256 of the masked text), so that
+// neighbours come from different sites; rows of dropped documents keep the order of the input. The same inputs, seed, salt
+// and tokenizer give the same bytes, whatever the number of processors.
+//
+// The input is read twice, for robots.txt records and for documents; kept documents wait in one temporary file beside Out
+// until the tokenizer is known. In memory are one batch of documents and about 200 bytes for each one kept.
 func Build(ctx context.Context, opt Options) (Report, error) {
 	b, err := newBuilder(opt)
 	if err != nil {
@@ -81,6 +88,9 @@ func newBuilder(opt Options) (*builder, error) {
 	if len(entries) > 0 {
 		return nil, fmt.Errorf("build: %s is not empty; choose another folder for the shards, or remove it", opt.Out)
 	}
+	if err := opt.check(); err != nil {
+		return nil, fmt.Errorf("build: %w", err)
+	}
 	src, err := Open(opt.Inputs)
 	if err != nil {
 		return nil, err
@@ -96,6 +106,19 @@ func newBuilder(opt Options) (*builder, error) {
 		return nil, errors.Join(fmt.Errorf("build %s: %w", opt.Out, err), b.clean())
 	}
 	return b, nil
+}
+
+// check finds before the long work what would fail after it.
+func (opt Options) check() error {
+	if err := shards.ValidateName(opt.Name); err != nil {
+		return err
+	}
+	if opt.Tokenizer != nil {
+		_, _, err := ends(opt.Tokenizer)
+		return err
+	}
+	_, err := tokenizer.Train(func(func(string) bool) {}, tokenizer.TrainOptions{VocabSize: opt.VocabSize})
+	return err
 }
 
 // prepare makes the temporary places beside the output, so that they are on the same disk.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -352,5 +353,44 @@ func TestFetchWithoutPeers(t *testing.T) {
 	cancel(fmt.Errorf("enough"))
 	if err := x.Fetch(ctx, sums, know(a, b), nil); err == nil {
 		t.Error("with an ended context: no error")
+	}
+}
+
+// A node that holds nothing trains on what it fetches as it goes.
+func TestReaderOverExchange(t *testing.T) {
+	t.Parallel()
+	m, folder := sampleFolder(t)
+	server, client := newHost(t), newHost(t)
+	newExchange(t, server, Config{Store: folder, Allow: everyone})
+	store := new(storetest.Memory)
+	x := newExchange(t, client, Config{Store: store})
+	know(client, server)
+	if err := client.Connect(t.Context(), peer.AddrInfo{ID: server.ID()}); err != nil {
+		t.Fatal(err)
+	}
+	near, err := shards.OpenReader(m, folder, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := shards.OpenReader(m, x, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := far.Sequences() - 1
+	if err := far.Prefetch(t.Context(), []uint64{last}); err != nil {
+		t.Fatal(err)
+	}
+	bin, _ := m.File("tokens-00000.bin")
+	if _, ok := store.Size(bin.Blocks[len(bin.Blocks)-1]); !ok {
+		t.Error("the last sample's block was not prefetched")
+	}
+	for _, i := range []uint64{last, 0} {
+		want, err := near.Sequence(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := far.Sequence(t.Context(), i); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("sample %d from a peer: %v", i, err)
+		}
 	}
 }
