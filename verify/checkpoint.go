@@ -25,6 +25,9 @@ func (e *Evidence) Checkpoint(dir string) (*checkpoint.State, checkpoint.Manifes
 	if _, err := os.Stat(filepath.Join(dir, checkpoint.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
 		return fail(&Missing{filepath.Join(dir, checkpoint.ManifestFile), fetchHint})
 	}
+	if _, _, err := checkpoint.ReadManifest(dir); err != nil {
+		return fail(&Failure{filepath.Join(dir, checkpoint.ManifestFile), err})
+	}
 	st, sum, m, err := checkpoint.Read(dir)
 	if err != nil {
 		return fail(&Failure{dir, err})
@@ -125,7 +128,7 @@ func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum)
 	}
 	voters := voting(c)
 	if n := count(members, voters); 2*n <= len(voters) {
-		return refuse(what+", members", "%d contributors signed, want more than half of %d", n, len(voters))
+		return refuse(what+", members", "%d of %d contributors signed, want more than half", n, len(voters))
 	}
 	if _, err := e.quorum(run.Signed{Statement: s.Checkpoint, Signatures: s.Coordinators}, e.Authorised[m.Round], e.distrusted[m.Round]); err != nil {
 		return &Failure{what + ", coordinators", err}

@@ -1,6 +1,9 @@
 package verify
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Failure says that evidence is not what it claims to be.
 type Failure struct {
@@ -8,7 +11,12 @@ type Failure struct {
 	Err  error  // why
 }
 
-func (f *Failure) Error() string { return fmt.Sprintf("%s: %v", f.What, f.Err) }
+func (f *Failure) Error() string {
+	if why := f.Err.Error(); strings.Contains(why, f.What) {
+		return why // it names the thing itself
+	}
+	return fmt.Sprintf("%s: %v", f.What, f.Err)
+}
 
 // Unwrap returns why.
 func (f *Failure) Unwrap() error { return f.Err }

@@ -270,7 +270,7 @@ func (e *Evidence) quorum(signed run.Signed, coordinators, distrusted []identity
 		}
 	}
 	if k := run.Threshold(len(coordinators)); len(signers) < k {
-		return nil, fmt.Errorf("%d coordinators signed, want at least %d of %d", len(signers), k, len(coordinators))
+		return nil, fmt.Errorf("%d of %d coordinators signed, want at least %d", len(signers), len(coordinators), k)
 	}
 	return signers, nil
 }
