@@ -325,3 +325,24 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestProtocols compares the documented protocol names with the code's.
+func TestProtocols(t *testing.T) {
+	text := page(t, "docs/protocols.md")
+	named := regexp.MustCompile(`"(/allmend/[^"]*)"`)
+	found := 0
+	for _, s := range sources(t) {
+		if s.test || s.pkg != "node" {
+			continue
+		}
+		for _, m := range named.FindAllStringSubmatch(page(t, s.path), -1) {
+			found++
+			if !strings.Contains(text, "`"+m[1]+"`") {
+				t.Errorf("%s speaks %s, which docs/protocols.md does not name", s.path, m[1])
+			}
+		}
+	}
+	if documented := strings.Count(text, "`/allmend/"); documented != found {
+		t.Errorf("docs/protocols.md names %d protocols, the code %d", documented, found)
+	}
+}
