@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
@@ -13,7 +14,10 @@ import (
 
 // blockstore shows a shards.Blocks to bitswap's server. Nothing is written
 // through it: Fetch stores blocks itself, once it has hashed them.
-type blockstore struct{ blocks shards.Blocks }
+type blockstore struct {
+	blocks shards.Blocks
+	logger *slog.Logger
+}
 
 var errReadOnly = errors.New("bitswap may not write to this store")
 
@@ -41,13 +45,13 @@ func (b blockstore) Get(ctx context.Context, c cid.Cid) (blocks.Block, error) {
 		return nil, ipld.ErrNotFound{Cid: c}
 	}
 	data, err := b.blocks.Get(ctx, sum)
-	if missing := (*shards.MissingError)(nil); errors.As(err, &missing) {
-		return nil, ipld.ErrNotFound{Cid: c}
+	if err == nil {
+		return blocks.NewBlockWithCid(data, c)
 	}
-	if err != nil {
-		return nil, err
+	if missing := (*shards.MissingError)(nil); !errors.As(err, &missing) && ctx.Err() == nil {
+		b.logger.Error("a block cannot be served", "block", sum, "error", err)
 	}
-	return blocks.NewBlockWithCid(data, c)
+	return nil, ipld.ErrNotFound{Cid: c} // bitswap would log what it gets instead
 }
 
 func (b blockstore) Put(context.Context, blocks.Block) error       { return errReadOnly }

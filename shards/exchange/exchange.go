@@ -72,7 +72,7 @@ func New(ctx context.Context, h host.Host, config Config) *Exchange {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	x := &Exchange{config: config, host: h, asked: make(map[digest.Sum]bool), done: make(chan struct{})}
-	x.bitswap = bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, blockstore{config.Store},
+	x.bitswap = bitswap.New(ctx, bsnet.NewFromIpfsHost(h), nil, blockstore{config.Store, config.Logger},
 		bitswap.MaxOutstandingBytesPerPeer(outstanding),
 		bitswap.WithTargetMessageSize(messageSize),
 		bitswap.WithPeerBlockRequestFilter(func(p peer.ID, c cid.Cid) bool {
