@@ -346,3 +346,26 @@ func TestProtocols(t *testing.T) {
 		t.Errorf("docs/protocols.md names %d protocols, the code %d", documented, found)
 	}
 }
+
+// TestNamedTests checks that tests and benchmarks that the documents name exist.
+func TestNamedTests(t *testing.T) {
+	exist := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				exist[f.Name.Name] = true
+			}
+		}
+	}
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(pages, "README.md") {
+		for _, test := range regexp.MustCompile(`\b(Test|Benchmark|Fuzz)[A-Z]\w+`).FindAllString(page(t, name), -1) {
+			if !exist[test] {
+				t.Errorf("%s names %s, which does not exist", name, test)
+			}
+		}
+	}
+}
