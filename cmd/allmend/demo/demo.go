@@ -168,24 +168,36 @@ func (d *demo) perform(ctx context.Context) error {
 	if err := d.data(ctx); err != nil {
 		return err
 	}
+	d.chapter("2  Tokenizer: learnt from what was kept")
+	if err := d.tokenizer(ctx); err != nil {
+		return err
+	}
+	d.chapter(fmt.Sprintf("3  Swarm: %d coordinators and %d nodes, each a process with its own key and disk", d.Coordinators, d.Nodes))
+	s, err := d.raise(ctx)
+	if err != nil {
+		return err
+	}
+	s.introduce()
+	d.chapter("4  Training, and what goes wrong on the way")
+	if _, err := s.train(ctx); err != nil {
+		return err
+	}
+	d.chapter("5  The end of the run: every process ends by itself")
+	if err := s.finish(ctx); err != nil {
+		return err
+	}
+	d.chapter("6  Checkpoint: a folder that Hugging Face transformers opens as it stands")
+	if err := s.checkpoint(ctx); err != nil {
+		return err
+	}
+	d.chapter("7  A stranger, who has the run ID and the folders, verifies")
+	if err := d.inspect(ctx, d.path("evidence"), d.path("shards")); err != nil {
+		return err
+	}
+	d.say("and now the same of copies, each damaged or forged in one way:")
+	if err := d.forgeries(ctx, d.path("evidence"), d.path("shards")); err != nil {
+		return err
+	}
+	d.chapter("8  The end")
 	return d.end()
-}
-
-// end prints the report.
-func (d *demo) end() error {
-	r := &d.report
-	r.OK, r.Folder, r.Kept = true, d.dir, d.kept()
-	r.Seconds, r.PeakBytes = seconds(time.Since(d.began).Seconds()), d.peak
-	var failed []string
-	for _, c := range r.Checks {
-		if !c.OK {
-			r.OK = false
-			failed = append(failed, c.Name)
-		}
-	}
-	d.tell("report", r, r.text())
-	if !r.OK {
-		return &FailedError{failed}
-	}
-	return nil
 }

@@ -25,6 +25,7 @@ type report struct {
 	Prompt     string     `json:"prompt"`
 	Folder     string     `json:"folder"`
 	Kept       bool       `json:"kept"`
+	Checkpoint string     `json:"checkpoint"` // folder of the last one, in Folder
 	Artifacts  []artifact `json:"artifacts"`
 	Seconds    seconds    `json:"seconds"`
 	PeakBytes  int64      `json:"peak_bytes"` // over all processes

@@ -9,25 +9,28 @@ import (
 
 // picture is the run at one moment, as its coordinators show it.
 type picture struct {
-	Status  string // "waiting", "running", "paused", "halted" or "finished"
-	Reason  string // of paused and halted
-	Phase   string // "gather", "compute", "reduce", "again" or "end"
-	Round   uint64
-	Attempt uint64
-	Step    uint64 // rounds closed
-	LogSize uint64
-	Leader  identity.Address
-	Ring    []identity.Address // contributors in ring order; before the ring, the roster
-	Commits []identity.Address // who has committed in this round
-	Members []member
-	Loss    float64 // of the round closed last; 0 before
-	Targets uint64  // supervised tokens of the round closed last
+	Status     string // "waiting", "running", "paused", "halted" or "finished"
+	Reason     string // of paused and halted
+	Phase      string // "gather", "compute", "reduce", "again" or "end"
+	Round      uint64
+	Attempt    uint64
+	Step       uint64 // rounds closed
+	LogSize    uint64
+	Leader     identity.Address
+	Ring       []identity.Address // contributors in ring order; before the ring, the roster
+	Roster     []identity.Address
+	Awaited    []identity.Address // whom the phase waits for
+	Checkpoint uint64             // round of the last signed one
+	Members    []member
+	Loss       float64 // of the round closed last; 0 before
+	Targets    uint64  // supervised tokens of the round closed last
 }
 
 // member is what one member reports of itself.
 type member struct {
 	Address identity.Address
 	Expired bool
+	Round   uint64
 	Phase   string
 	Step    uint64
 	Waiting identity.Address // zero: for nobody

@@ -1,0 +1,134 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/allmend-network/allmend/verify/digest"
+	"github.com/allmend-network/allmend/verify/forge"
+	"github.com/allmend-network/allmend/verify/identity/keyfile"
+)
+
+// finding is one line of `allmend verify --json`.
+type finding struct {
+	Check  string `json:"check"`
+	Result string `json:"result"`
+	Detail string `json:"detail"`
+}
+
+const refused = 1 // exit code of verify when something is not what it claims to be
+
+// inspect lets a stranger, who has the run's ID and two folders and nothing
+// else, check everything.
+func (d *demo) inspect(ctx context.Context, evidence, shards string) error {
+	answer, err := d.tool(ctx, "verify", "--json", "--run", d.report.Run, "--evidence", evidence, "--shards", shards)
+	var failed *failure
+	if err != nil && !errors.As(err, &failed) {
+		return err
+	}
+	if failed != nil {
+		answer = failed.output
+	}
+	found, err := findings(answer)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		text := strings.TrimSpace(f.Check + "  " + f.Detail)
+		d.tell("verify", f, fmt.Sprintf("  %-11s  %s", f.Result, text))
+		if f.Result == "verified" {
+			d.report.Verified = append(d.report.Verified, text)
+		}
+	}
+	if failed != nil {
+		d.check("verify", false, "%v", failed)
+		return nil
+	}
+	d.check("verify", true, "a stranger with the run ID and the folders found nothing wrong in %d checks", len(d.report.Verified))
+	return nil
+}
+
+func findings(answer []byte) ([]finding, error) {
+	var all []finding
+	for line := range bytes.Lines(answer) {
+		var f finding
+		if err := json.Unmarshal(line, &f); err != nil {
+			return nil, fmt.Errorf("allmend verify: its answer cannot be read: %w", err)
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// forgeries damages and forges copies of the folders in every way that package
+// forge knows. Each must be refused with the thing named.
+func (d *demo) forgeries(ctx context.Context, evidence, shards string) error {
+	id, err := digest.Parse(d.report.Run)
+	if err != nil {
+		return err
+	}
+	stranger, err := keyfile.Generate(rand.Reader)
+	if err != nil {
+		return err
+	}
+	original := forge.Layout{Run: id, Evidence: evidence, Shards: shards, Stranger: stranger}
+	cases := forge.Cases()
+	for _, c := range cases {
+		said, err := d.try(ctx, original, c)
+		if err != nil {
+			return fmt.Errorf("forgery %q: %w", c.Name, err)
+		}
+		d.report.Forgeries++
+		d.tell("refused", struct {
+			Forgery string `json:"forgery"`
+			Said    string `json:"said"`
+		}{c.Name, said}, fmt.Sprintf("  refused  %-44s %s", c.Name, strings.ReplaceAll(said, d.dir+string(os.PathSeparator), "")))
+	}
+	d.check("forgeries", true, "%d of %d refused, each with the thing named", d.report.Forgeries, len(cases))
+	return nil
+}
+
+// try forges a copy and returns how it was refused.
+func (d *demo) try(ctx context.Context, original forge.Layout, c forge.Case) (said string, err error) {
+	dir, err := os.MkdirTemp(d.dir, "forged-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	copied, err := original.Copy(dir)
+	if err != nil {
+		return "", err
+	}
+	want, err := c.Apply(copied)
+	if err != nil {
+		return "", err
+	}
+	args := []string{"verify", c.Check, "--json", "--run", original.Run.String(), "--evidence", copied.Evidence}
+	if c.Check == "shards" {
+		args = append(args, "--shards", copied.Shards)
+	}
+	answer, err := d.tool(ctx, args...)
+	var failed *failure
+	if err == nil {
+		return "", fmt.Errorf("it was taken for genuine: %s", answer)
+	}
+	if !errors.As(err, &failed) || failed.code != refused {
+		return "", err
+	}
+	found, err := findings(failed.output)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range found {
+		if f.Result == "failed" && strings.Contains(f.Detail, want) {
+			return strings.ReplaceAll(f.Detail, dir+string(os.PathSeparator), ""), nil
+		}
+	}
+	return "", fmt.Errorf("it was refused, but nothing names %q: %s", want, failed.output)
+}
