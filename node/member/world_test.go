@@ -34,6 +34,7 @@ type world struct {
 	mute    map[string]bool           // coordinators that do not sign
 	names   map[string]string
 	out     strings.Builder
+	crash   func(*actor) bool // dies between making a statement durable and sending it
 }
 
 // actor is a member's process and its disk.
@@ -212,6 +213,10 @@ func (a *actor) do(actions []member.Action) {
 				a.w.commits[sum(st.Round, a.key.Address())] = st.Contribution
 			case run.Result:
 				a.disk.Result = &st
+			}
+			if a.w.crash != nil && a.w.crash(a) {
+				a.alive, a.job = false, nil
+				return
 			}
 			a.w.say(x.Statement, a.name)
 		case member.Cancel:
