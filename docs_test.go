@@ -369,3 +369,25 @@ func TestNamedTests(t *testing.T) {
 		}
 	}
 }
+
+// TestDependencies checks that docs/dependencies.md has every module that this
+// one requires itself, in the version it requires.
+func TestDependencies(t *testing.T) {
+	table := rows(page(t, "docs/dependencies.md"), "module")
+	for line := range strings.Lines(page(t, "go.mod")) {
+		words := strings.Fields(line)
+		if len(words) != 2 || !strings.HasPrefix(words[1], "v") || !strings.Contains(words[0], ".") {
+			continue // other lines, and indirect ones, have more or fewer words
+		}
+		row := slices.IndexFunc(table, func(cells []string) bool {
+			return slices.ContainsFunc(strings.Split(cells[0], ", "), func(m string) bool {
+				return m == words[0] || !strings.Contains(m, "github.com") && strings.HasSuffix(words[0], "/"+m)
+			})
+		})
+		if row < 0 {
+			t.Errorf("docs/dependencies.md lacks %s", words[0])
+		} else if cells := table[row]; !strings.Contains(cells[0], ",") && cells[1] != words[1] {
+			t.Errorf("docs/dependencies.md has %s %s, go.mod %s", words[0], cells[1], words[1])
+		}
+	}
+}
