@@ -61,6 +61,7 @@ func (h *Host) Follow(ctx context.Context, peer identity.Address, from uint64, e
 		return err
 	}
 	defer done()
+	s.timeout = 3 * followPulse
 	if err := writeDocument(s, followRequest{from}); err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func parseFollowed(b []byte) (Followed, error) {
 
 // serveFollow answers followID from a peer's own log.
 func (h *Host) serveFollow(log logSource) {
-	h.handle(followID, Stranger, func(ctx context.Context, s *stream) error {
+	h.handle(followID, RoleStranger, func(ctx context.Context, s *stream) error {
 		var request followRequest
 		if err := readDocument(s, &request, maxHello); err != nil {
 			return err
@@ -126,6 +127,9 @@ type feed struct {
 
 // send sends what is new, then waits until there is more or a pulse is due.
 func (f *feed) send(ctx context.Context) error {
+	if err := f.pulse(); err != nil {
+		return err
+	}
 	records, grown, err := f.log.Records().Read(f.next, followBatch)
 	if err != nil {
 		return err
@@ -150,17 +154,6 @@ func (f *feed) send(ctx context.Context) error {
 		}
 	}
 	f.head = next
-	status := followStatus{f.log.Records().Len(), f.log.Leader()}
-	if status.Leader != f.status.Leader || time.Since(f.told) >= followPulse {
-		b, err := canonical.Marshal(status)
-		if err != nil {
-			return err
-		}
-		if err := f.frame('s', b); err != nil {
-			return err
-		}
-		f.status, f.told = status, time.Now()
-	}
 	select {
 	case <-grown:
 	case <-more:
@@ -169,6 +162,21 @@ func (f *feed) send(ctx context.Context) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// pulse says how things stand, at first, when the leader changes, and now and
+// then.
+func (f *feed) pulse() error {
+	status := followStatus{f.log.Records().Len(), f.log.Leader()}
+	if status.Leader == f.status.Leader && time.Since(f.told) < followPulse {
+		return nil
+	}
+	b, err := canonical.Marshal(status)
+	if err != nil {
+		return err
+	}
+	f.status, f.told = status, time.Now()
+	return f.frame('s', b)
 }
 
 func (f *feed) frame(kind byte, b []byte) error {

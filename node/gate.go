@@ -14,12 +14,12 @@ import (
 // Role is what a peer is in the run.
 type Role int
 
-// A stranger may read what is public: the log and the evidence.
+// A RoleStranger may read what is public: the log and the evidence.
 const (
-	Stranger Role = iota
-	Auditor
-	Member
-	Coordinator
+	RoleStranger Role = iota
+	RoleAuditor
+	RoleMember
+	RoleCoordinator
 )
 
 // String returns the word people use.
@@ -41,7 +41,7 @@ func (g *gate) role(address identity.Address) Role {
 	if f := g.roles.Load(); f != nil {
 		return (*f)(address)
 	}
-	return Stranger
+	return RoleStranger
 }
 
 // InterceptPeerDial implements [connmgr.ConnectionGater].
@@ -62,7 +62,7 @@ func (g *gate) InterceptSecured(direction network.Direction, id peer.ID, _ netwo
 	if err != nil {
 		return false
 	}
-	return direction == network.DirOutbound || g.role(address) > Stranger || g.count() < g.strangers
+	return direction == network.DirOutbound || g.role(address) > RoleStranger || g.count() < g.strangers
 }
 
 // InterceptUpgraded implements [connmgr.ConnectionGater].

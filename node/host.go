@@ -172,6 +172,20 @@ func (h *Host) SetRoles(roles func(identity.Address) Role) { h.gate.roles.Store(
 // Role returns what a peer is in the run.
 func (h *Host) Role(address identity.Address) Role { return h.gate.role(address) }
 
+// served returns who may be served what is for peers of at least a role.
+func (h *Host) served(least Role) func(peer.ID) bool {
+	return func(id peer.ID) bool {
+		address, err := AddressOf(id)
+		return err == nil && h.gate.role(address) >= least
+	}
+}
+
+// blame notes a peer that sent other bytes than it was asked for.
+func (h *Host) blame(id peer.ID, err error) {
+	address, _ := AddressOf(id)
+	h.logger.Warn("a peer sent bytes it was not asked for", "peer", address, "error", err)
+}
+
 // Contact returns where this peer says it can be reached.
 func (h *Host) Contact() Contact {
 	return Contact{h.self, full(peer.AddrInfo{ID: h.libp2p.ID(), Addrs: h.libp2p.Addrs()})}
@@ -204,7 +218,7 @@ func (h *Host) Connected(address identity.Address) bool {
 func (h *Host) strangers() int {
 	n := 0
 	for _, id := range h.libp2p.Network().Peers() {
-		if address, err := AddressOf(id); err != nil || h.gate.role(address) == Stranger {
+		if address, err := AddressOf(id); err != nil || h.gate.role(address) == RoleStranger {
 			n++
 		}
 	}

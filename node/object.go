@@ -46,7 +46,7 @@ type Library interface {
 
 // serveObjects answers objectID from a library.
 func (h *Host) serveObjects(library Library) {
-	h.handle(objectID, Stranger, func(_ context.Context, s *stream) error {
+	h.handle(objectID, RoleStranger, func(_ context.Context, s *stream) error {
 		var request objectRequest
 		if err := readDocument(s, &request, maxHello); err != nil {
 			return err
@@ -121,7 +121,7 @@ func CheckVector(name digest.Sum) Check {
 // anew when the whole does not pass check. size, if not 0, is the object's
 // size; limit bounds it. progress, if not nil, is told the bytes that came.
 func (h *Host) Fetch(ctx context.Context, name digest.Sum, path string, peers []identity.Address, check Check, size, limit int64, progress func(n int)) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
+	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+unfinished+"*")
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -61,12 +62,12 @@ func (h *Host) learn(c Contact) error {
 // servePeers answers peersID. A peer speaks for its own place only; strangers
 // are not remembered.
 func (h *Host) servePeers() {
-	h.handle(peersID, Stranger, func(_ context.Context, s *stream) error {
+	h.handle(peersID, RoleStranger, func(_ context.Context, s *stream) error {
 		var c Contact
 		if err := readDocument(s, &c, maxPeerAddresses*maxAddressSize+maxHello); err != nil {
 			return err
 		}
-		if len(c.At) > 0 && h.gate.role(s.peer) > Stranger {
+		if len(c.At) > 0 && h.gate.role(s.peer) > RoleStranger {
 			if c.Address != s.peer {
 				return fmt.Errorf("peer %s introduces itself as %s", s.peer, c.Address)
 			}
@@ -76,4 +77,34 @@ func (h *Host) servePeers() {
 		}
 		return writeDocument(s, contacts{h.Contacts()})
 	})
+}
+
+// IntroduceAll exchanges contacts with every coordinator that can be reached.
+func (h *Host) IntroduceAll(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, c := range h.book.Contacts() {
+		if h.gate.role(c.Address) == RoleCoordinator {
+			all.Go(func() {
+				if err := h.Introduce(ctx, c.Address); err != nil && ctx.Err() == nil {
+					h.logger.Debug("no contacts from a coordinator", "coordinator", c.Address, "error", err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// connectAll connects to every peer in the book.
+func (h *Host) connectAll(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, c := range h.book.Contacts() {
+		if info, ok := h.book.Find(c.Address); ok && !h.Connected(c.Address) {
+			all.Go(func() {
+				if err := h.libp2p.Connect(ctx, info); err != nil && ctx.Err() == nil {
+					h.logger.Debug("no connection to a peer", "peer", c.Address, "error", err)
+				}
+			})
+		}
+	}
+	all.Wait()
 }

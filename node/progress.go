@@ -14,24 +14,32 @@ import (
 //	→ frames: coordinator.Progress, at most 1 KiB
 const progressID = protocol.ID("/allmend/1/progress")
 
-const reportEvery = time.Second
+const (
+	reportEvery = time.Second
+	reportGap   = 100 * time.Millisecond // between reports, at least
+)
 
-// report sends what now returns to one coordinator, once a second, until ctx or
-// the stream ends.
-func (h *Host) report(ctx context.Context, to identity.Address, now func() coordinator.Progress) error {
+// report sends what now returns to one coordinator, once a second and soon
+// after its channel is closed, until ctx or the stream ends.
+func (h *Host) report(ctx context.Context, to identity.Address, now func() (coordinator.Progress, <-chan struct{})) error {
 	s, done, err := h.open(ctx, to, progressID)
 	if err != nil {
 		return err
 	}
 	defer done()
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
 	for {
-		if err := writeDocument(s, now()); err != nil {
+		p, changed := now()
+		if err := writeDocument(s, p); err != nil {
 			return err
 		}
+		due := time.NewTimer(reportEvery)
 		select {
-		case <-tick.C:
+		case <-time.After(reportGap):
+		case <-ctx.Done():
+		}
+		select {
+		case <-due.C:
+		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -40,7 +48,7 @@ func (h *Host) report(ctx context.Context, to identity.Address, now func() coord
 
 // serveProgress hands members' reports on.
 func (h *Host) serveProgress(take func(identity.Address, coordinator.Progress)) {
-	h.handle(progressID, Member, func(_ context.Context, s *stream) error {
+	h.handle(progressID, RoleMember, func(_ context.Context, s *stream) error {
 		for {
 			var p coordinator.Progress
 			if err := readDocument(s, &p, maxHello); err != nil {

@@ -33,7 +33,7 @@ func (n raftNetwork) Dial(ctx context.Context, to identity.Address) (net.Conn, e
 func (n raftNetwork) Listen() (net.Listener, error) {
 	l := &raftListener{host: n.Host, conns: make(chan net.Conn)}
 	l.ctx, l.cancel = context.WithCancel(n.ctx)
-	n.handle(raftID, Coordinator, l.accept)
+	n.handle(raftID, RoleCoordinator, l.accept)
 	return l, nil
 }
 

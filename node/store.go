@@ -12,6 +12,7 @@ import (
 
 	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/node/member"
+	"github.com/allmend-network/allmend/shards"
 	"github.com/allmend-network/allmend/trainer/checkpoint"
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/run"
@@ -43,17 +44,26 @@ const (
 
 // store is what a peer keeps of a run, by name. It is safe for concurrent use.
 type store struct {
-	dir string
-	id  run.ID
+	dir     string
+	initial string // folder of the round-0 checkpoint, here or elsewhere
+	id      run.ID
 
 	mu    sync.Mutex // guards files
 	files map[digest.Sum]string
 }
 
-func openStore(dir string, id run.ID) (*store, error) {
-	s := &store{dir: dir, id: id, files: map[digest.Sum]string{}}
+// openStore opens or creates a member's data directory. initial may name a
+// round-0 checkpoint that lies elsewhere.
+func openStore(dir, initial string, id run.ID) (*store, error) {
+	s := &store{dir: dir, initial: initial, id: id, files: map[digest.Sum]string{}}
+	if initial == "" {
+		s.initial = filepath.Join(dir, initialDir)
+	}
 	for _, sub := range []string{contributionsDir, reducedDir, unitsDir, checkpointsDir, saidDir, blocksDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, fmt.Errorf("data directory: %w", err)
+		}
+		if err := removeUnfinished(filepath.Join(dir, sub)); err != nil {
 			return nil, fmt.Errorf("data directory: %w", err)
 		}
 	}
@@ -67,8 +77,8 @@ func openStore(dir string, id run.ID) (*store, error) {
 			return nil, err
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, initialDir)); err == nil {
-		if err := s.shelve(filepath.Join(dir, initialDir)); err != nil {
+	if _, err := os.Stat(s.initial); err == nil {
+		if err := s.shelve(s.initial); err != nil {
 			return nil, err
 		}
 	}
@@ -82,8 +92,7 @@ type entry struct {
 	name  digest.Sum
 }
 
-// list returns the entries of a subfolder; what a crash left half written has
-// another kind of name and is removed.
+// list returns the entries of a subfolder.
 func (s *store) list(sub string) []entry {
 	dir := filepath.Join(s.dir, sub)
 	found, err := os.ReadDir(dir)
@@ -100,13 +109,25 @@ func (s *store) list(sub string) []entry {
 		if err == nil {
 			e.name, err = digest.Parse(text)
 		}
-		if err != nil || strings.Contains(d.Name(), ".tmp-") {
-			os.RemoveAll(path)
-			continue
+		if err == nil && !strings.Contains(d.Name(), unfinished) {
+			out = append(out, e)
 		}
-		out = append(out, e)
 	}
 	return out
+}
+
+// unfinished is in the name of what is being written; at the start it is what
+// a crash left.
+const unfinished = ".tmp-"
+
+func removeUnfinished(dir string) error {
+	found, err := os.ReadDir(dir)
+	for _, d := range found {
+		if strings.Contains(d.Name(), unfinished) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, d.Name())))
+		}
+	}
+	return err
 }
 
 // Path implements [Library].
@@ -208,13 +229,16 @@ func (s *store) dropContribution(round uint64) {
 
 // checkpointAt returns the folder of a checkpoint on this disk.
 func (s *store) checkpointAt(c member.Checkpoint) (string, bool) {
-	dir := filepath.Join(s.dir, initialDir)
+	dir := s.initial
 	if c.Round > 0 {
 		dir = s.place(checkpointsDir, c.Round, c.Manifest)
 	}
 	_, err := os.Stat(filepath.Join(dir, checkpoint.ManifestFile))
 	return dir, err == nil
 }
+
+// sync makes the names in a subfolder durable.
+func (s *store) sync(sub string) error { return syncDir(filepath.Join(s.dir, sub)) }
 
 // say keeps a signed statement before it is sent.
 func (s *store) say(signed run.Signed) error {
@@ -319,7 +343,7 @@ func (s *store) sign(c state.Checkpoint) error {
 
 // writeFile writes a file so that a crash leaves the old one or the new one.
 func writeFile(path string, b []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".tmp-*")
+	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+unfinished+"*")
 	if err != nil {
 		return err
 	}
@@ -332,4 +356,31 @@ func writeFile(path string, b []byte) error {
 		return errors.Join(err, os.Remove(temp.Name()))
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// shardManifest is the shards' manifest, if they were fetched.
+const shardManifest = "shards.json"
+
+// keepSpec keeps the Spec as an object: its digest is the run ID.
+func (s *store) keepSpec(spec run.Spec) error {
+	b, err := spec.Marshal()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, "spec.json")
+	if err := writeFile(path, b); err != nil {
+		return fmt.Errorf("keeping the Spec: %w", err)
+	}
+	s.add(s.id, path)
+	return nil
+}
+
+// keepShards names the manifest of a shard folder.
+func (s *store) keepShards(dir string) error {
+	_, name, err := shards.ReadManifest(dir)
+	if err != nil {
+		return err
+	}
+	s.add(name, filepath.Join(dir, shards.ManifestName))
+	return nil
 }

@@ -60,7 +60,7 @@ func (h *Host) Submit(ctx context.Context, to identity.Address, s run.Signed) er
 
 // serveSubmit answers submitID with propose.
 func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error) {
-	h.handle(submitID, Stranger, func(ctx context.Context, s *stream) error {
+	h.handle(submitID, RoleStranger, func(ctx context.Context, s *stream) error {
 		b, err := readFrame(s, run.MaxStatementSize)
 		if err != nil {
 			return err

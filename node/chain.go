@@ -1,0 +1,165 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/allmend-network/allmend/coordinator"
+	"github.com/allmend-network/allmend/coordinator/state"
+	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/allmend-network/allmend/verify/run"
+)
+
+// chain is a member's copy of the log: records on disk as far as k
+// coordinators' heads cover them, and those after, in memory, applied but not
+// acted on.
+//
+// Invariant: records.Len() + len(tail) == follower.Size().
+type chain struct {
+	spec     run.Spec
+	id       run.ID
+	records  *coordinator.Records
+	follower *state.Follower
+	heads    *state.HeadSet
+	tail     []state.Entry
+	consumed map[uint64]uint64 // samples consumed or rejected up to and with a closed round
+}
+
+// openChain replays the log on disk and returns its entries.
+func openChain(spec run.Spec, path string) (*chain, []state.Entry, error) {
+	id, err := spec.ID()
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := coordinator.OpenRecords(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &chain{spec: spec, id: id, records: records}
+	entries, err := c.replay()
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w; move the file away and start again: the log is fetched anew", path, err), records.Close())
+	}
+	return c, entries, nil
+}
+
+// replay derives everything but records from records.
+func (c *chain) replay() ([]state.Entry, error) {
+	machine, err := state.New(c.spec)
+	if err != nil {
+		return nil, err
+	}
+	c.follower, c.heads, c.tail = state.Follow(machine), state.NewHeadSet(c.id, c.spec.Coordinators), nil
+	c.consumed = map[uint64]uint64{}
+	var entries []state.Entry
+	for n := uint64(0); n < c.records.Len(); {
+		batch, _, err := c.records.Read(n, followBatch)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range batch {
+			e, err := c.next(b)
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, e)
+		}
+		n += uint64(len(batch))
+	}
+	return entries, c.follower.End()
+}
+
+// next applies a record and tells the heads what it led to.
+func (c *chain) next(b []byte) (state.Entry, error) {
+	e, err := c.follower.Next(b)
+	if err != nil {
+		return e, err
+	}
+	machine := c.follower.Machine()
+	if closed, ok := e.Transition.(run.Closed); ok {
+		l := machine.View().Ledger
+		c.consumed[closed.Round] = run.Count(l.Consumed) + run.Count(l.Rejected)
+	}
+	if size, root := machine.Log(); size == c.follower.Size() {
+		err = c.heads.Derived(size, root, machine.View().Coordinators)
+	}
+	return e, err
+}
+
+// take takes record number n from a peer. What differs from a record that is
+// not covered yet replaces it and all that follow: some coordinator lies, and
+// the heads will say which.
+func (c *chain) take(n uint64, b []byte) error {
+	have := c.records.Len()
+	if n < have {
+		return nil // was covered while it was on its way
+	}
+	if i := n - have; i < uint64(len(c.tail)) {
+		if bytes.Equal(c.tail[i].Bytes, b) {
+			return nil
+		}
+		keep := c.tail[:i]
+		if _, err := c.replay(); err != nil {
+			return err
+		}
+		for _, e := range keep {
+			if err := c.extend(e.Bytes); err != nil {
+				return err
+			}
+		}
+	}
+	if size := have + uint64(len(c.tail)); n != size {
+		return fmt.Errorf("record %d, want %d", n, size)
+	}
+	return c.extend(b)
+}
+
+func (c *chain) extend(b []byte) error {
+	e, err := c.next(b)
+	var fork *state.Fork
+	if err != nil && !errors.As(err, &fork) {
+		return err
+	}
+	c.tail = append(c.tail, e)
+	return err
+}
+
+// cover makes durable and returns the entries that k heads cover by now.
+func (c *chain) cover() ([]state.Entry, error) {
+	have, covered := c.records.Len(), c.heads.Covered()
+	if covered <= have {
+		return nil, nil
+	}
+	entries := c.tail[:covered-have]
+	var records [][]byte
+	for _, e := range entries {
+		records = append(records, e.Bytes)
+	}
+	if err := c.records.Append(have, records...); err != nil {
+		return nil, fmt.Errorf("keeping the log: %w", err)
+	}
+	c.tail = c.tail[covered-have:]
+	return entries, nil
+}
+
+// view returns the run as the log says it, with what is not covered yet.
+func (c *chain) view() state.View { return c.follower.Machine().View() }
+
+// roles returns who is who.
+func roles(spec run.Spec, v state.View) func(identity.Address) Role {
+	who := map[identity.Address]Role{}
+	for _, a := range v.Auditors {
+		who[a] = RoleAuditor
+	}
+	for _, m := range v.Members {
+		who[m.Address] = RoleMember
+	}
+	// The founders may know more of the log than this peer does yet.
+	for _, list := range [][]identity.Address{spec.Coordinators, v.Coordinators} {
+		for _, a := range list {
+			who[a] = RoleCoordinator
+		}
+	}
+	return func(a identity.Address) Role { return who[a] }
+}

@@ -1,0 +1,465 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/allmend-network/allmend/coordinator"
+	"github.com/allmend-network/allmend/coordinator/state"
+	"github.com/allmend-network/allmend/node/member"
+	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/allmend-network/allmend/verify/run"
+)
+
+const (
+	retryAfter     = time.Second            // after a job failed
+	followAgain    = 250 * time.Millisecond // after a stream broke
+	introduceEvery = 5 * time.Second
+	speakAgain     = 200 * time.Millisecond
+)
+
+// errFinished ends the loop when the run is over.
+var errFinished = errors.New("the run is finished")
+
+// message is something a followed peer said; number is that of its record.
+type message struct {
+	from   identity.Address
+	number uint64
+	Followed
+}
+
+// loop is the one goroutine that knows the log and the member. It starts the
+// worker when ready says that it can work; until then tasks queue up.
+func (n *Node) loop(ctx context.Context, ready <-chan error, all *sync.WaitGroup) error {
+	l := &loop{Node: n, ctx: ctx, running: map[uint64]context.CancelFunc{}}
+	defer func() {
+		for _, cancel := range l.running {
+			cancel()
+		}
+		close(n.tasks)
+	}()
+	for {
+		var err error
+		select {
+		case m := <-n.inbox:
+			err = l.take(m)
+		case e := <-n.done:
+			err = l.step(e)
+		case <-l.retry:
+			l.retry = nil
+			err = l.step(member.Retry{})
+		case err = <-ready:
+			if err == nil {
+				ready = nil
+				all.Go(func() { n.worker.run(n.tasks, n.done) })
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		switch {
+		case errors.Is(err, errFinished) && !n.cfg.Stay:
+			return nil
+		case err != nil && !errors.Is(err, errFinished):
+			return err
+		}
+	}
+}
+
+// loop's fields belong to the goroutine that runs it.
+type loop struct {
+	*Node
+	ctx     context.Context
+	running map[uint64]context.CancelFunc // by job
+	retry   <-chan time.Time
+	signed  uint64 // round of the checkpoint whose signatures were written last
+	known   uint64 // size of the followed peer's log, as it said last
+	asked   bool   // known is set
+	live    bool   // the member was told that it has seen all there was
+	headed  uint64 // size whose head was published last
+}
+
+// take takes one thing a peer said.
+func (l *loop) take(m message) error {
+	var err error
+	switch {
+	case m.Status != nil:
+		l.known, l.asked = m.Status.Size, true
+		l.log.lead(m.Status.Leader)
+		l.setFollowed(m.from)
+	case m.Head != nil:
+		err = l.chain.heads.Add(*m.Head)
+	default:
+		err = l.chain.take(m.number, m.Record)
+	}
+	if errors.As(err, new(*state.Fork)) {
+		return fmt.Errorf("the run's log has two versions, this node goes no further: %w", err)
+	}
+	if err != nil && m.Head == nil {
+		l.logger.Warn("a record does not follow", "from", m.from, "error", err)
+		return nil
+	}
+	return l.cover()
+}
+
+// cover hands the member what has become covered, and publishes the head that
+// covers it.
+func (l *loop) cover() error {
+	entries, err := l.chain.cover()
+	if err != nil {
+		return err
+	}
+	size := l.chain.records.Len()
+	if head, ok := l.chain.heads.Signed(size); ok && l.headed != size {
+		l.headed = size
+		l.log.add(head)
+	}
+	live := l.asked && size >= l.known
+	if len(entries) == 0 && (l.live || !live) {
+		return nil
+	}
+	l.live = live
+	l.look()
+	return l.step(member.Covered{Entries: entries, Live: live})
+}
+
+// look takes a new picture of the run for those who ask.
+func (n *Node) look() {
+	v := n.chain.view()
+	if n.host != nil {
+		n.host.SetRoles(roles(n.cfg.Spec, v))
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.Run, n.status.Self = n.id, n.cfg.Key.Address()
+	n.status.View, n.status.Covered = v, n.chain.records.Len()
+	for round, samples := range n.chain.consumed {
+		n.consumed[round] = samples
+	}
+}
+
+func (n *Node) setFollowed(a identity.Address) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.Followed = a
+}
+
+// step tells the member what happened and does what it asks for.
+func (l *loop) step(e member.Event) error {
+	l.end(answered(e))
+	if _, failed := e.(member.Failed); failed {
+		l.retry = time.After(retryAfter)
+	}
+	for _, a := range l.member.Step(e) {
+		if err := l.do(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answered returns the number of the job that an event answers; 0 if none.
+func answered(e member.Event) uint64 {
+	switch e := e.(type) {
+	case member.Restored:
+		return e.Job
+	case member.Fetched:
+		return e.Job
+	case member.Applied:
+		return e.Job
+	case member.Computed:
+		return e.Job
+	case member.RingDone:
+		return e.Job
+	case member.RingFailed:
+		return e.Job
+	case member.CheckpointWritten:
+		return e.Job
+	case member.Failed:
+		return e.Job
+	}
+	return 0
+}
+
+func (l *loop) end(job uint64) {
+	if cancel := l.running[job]; cancel != nil {
+		cancel()
+		delete(l.running, job)
+	}
+}
+
+func (l *loop) do(a member.Action) error {
+	switch a := a.(type) {
+	case member.Submit:
+		return l.submit(a.Statement)
+	case member.Cancel:
+		l.end(a.Job)
+	case member.DropContribution:
+		l.store.dropContribution(a.Round)
+	case member.Prune:
+		l.store.prune(a.Round)
+		return l.writeSignatures()
+	case member.Halted:
+		l.logger.Error("the run is halted until its coordinators resume it", "reason", a.Reason)
+	case member.Removed:
+		l.logger.Error("this key takes no part in the run", "reason", a.Reason)
+	case member.Diverged:
+		return fmt.Errorf("this machine cannot go on: %s", a.Reason)
+	case member.Finish:
+		return l.finish(a)
+	default:
+		ctx, cancel := context.WithCancel(l.ctx)
+		l.running[jobNumber(a)] = cancel
+		l.tasks <- task{ctx, a}
+	}
+	return nil
+}
+
+func (l *loop) finish(a member.Finish) error {
+	if err := l.writeSignatures(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.status.Finished = true
+	l.mu.Unlock()
+	last := l.chain.view().Signed
+	c := last[len(last)-1]
+	dir, _ := l.store.checkpointAt(member.Checkpoint{Round: c.Round, Manifest: c.Manifest})
+	l.logger.Info("the run is finished", "round", a.Round, "result", dir)
+	return errFinished
+}
+
+// Result returns the folder of the newest signed checkpoint on this disk.
+func (n *Node) Result() (string, bool) {
+	n.mu.Lock()
+	signed := n.status.View.Signed
+	n.mu.Unlock()
+	for _, c := range slices.Backward(signed) {
+		if dir, ok := n.store.checkpointAt(member.Checkpoint{Round: c.Round, Manifest: c.Manifest}); ok {
+			return dir, true
+		}
+	}
+	return "", false
+}
+
+// writeSignatures puts the signatures of the last signed checkpoint beside it.
+func (l *loop) writeSignatures() error {
+	for _, c := range l.chain.view().Signed {
+		if c.Round <= l.signed {
+			continue
+		}
+		if err := l.store.sign(c); err != nil {
+			return fmt.Errorf("signatures of the checkpoint of round %d: %w", c.Round, err)
+		}
+		if _, ok := l.store.checkpointAt(member.Checkpoint{Round: c.Round, Manifest: c.Manifest}); ok {
+			l.signed = c.Round
+		}
+	}
+	return nil
+}
+
+// submit signs a statement, makes it durable, and hands it to the speaker.
+func (l *loop) submit(st run.Statement) error {
+	s, err := run.Sign(l.id, l.cfg.Key, st)
+	if err == nil {
+		err = l.store.say(s)
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case l.speech <- s:
+		return nil
+	case <-l.ctx.Done():
+		return l.ctx.Err()
+	}
+}
+
+// speak proposes statements, in order, each until it is applied or refused.
+func (n *Node) speak(ctx context.Context) {
+	for {
+		select {
+		case s := <-n.speech:
+			n.propose(ctx, s)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) propose(ctx context.Context, s run.Signed) {
+	kind := s.Statement.Kind()
+	for ctx.Err() == nil {
+		var failed error
+		for _, c := range n.coordinators() {
+			err := n.host.Submit(ctx, c, s)
+			if err == nil {
+				return
+			}
+			if errors.As(err, new(*state.Refused)) {
+				n.logger.Info("a statement was refused", "kind", kind, "reason", err)
+				return
+			}
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Short(), err))
+		}
+		n.logger.Warn("no coordinator takes a statement; it is said again", "kind", kind, "error", failed)
+		select {
+		case <-time.After(speakAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// coordinators returns the run's coordinators: first who leads, then who is
+// followed, then the others.
+func (n *Node) coordinators() []identity.Address {
+	n.mu.Lock()
+	out := slices.Clone(n.status.View.Coordinators)
+	followed := n.status.Followed
+	n.mu.Unlock()
+	leader := n.log.Leader()
+	worth := func(a identity.Address) int {
+		switch a {
+		case leader:
+			return 0
+		case followed:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(out, func(a, b identity.Address) int { return worth(a) - worth(b) })
+	return out
+}
+
+// follow follows one coordinator's log after another.
+func (n *Node) follow(ctx context.Context) {
+	for turn := 0; ctx.Err() == nil; turn++ {
+		list := n.coordinators()
+		from := list[turn%len(list)]
+		number := n.chain.records.Len()
+		err := n.host.Follow(ctx, from, number, func(f Followed) error {
+			m := message{from, number, f}
+			if f.Record != nil {
+				number++
+			}
+			select {
+			case n.inbox <- m:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		n.logger.Info("looking for another coordinator to follow", "error", err)
+		n.log.lead(identity.Address{})
+		select {
+		case <-time.After(followAgain):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// introduce keeps the book up to date.
+func (n *Node) introduce(ctx context.Context) {
+	for ctx.Err() == nil {
+		asking, cancel := context.WithTimeout(ctx, introduceEvery)
+		n.host.IntroduceAll(asking)
+		if n.cfg.Shards == "" {
+			n.host.connectAll(asking) // blocks may be anywhere
+		}
+		cancel()
+		select {
+		case <-time.After(introduceEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// reportAll reports to every coordinator: whoever leads listens.
+func (n *Node) reportAll(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	reporting := map[identity.Address]bool{}
+	for ctx.Err() == nil {
+		for _, c := range n.coordinators() {
+			if !reporting[c] {
+				reporting[c] = true
+				all.Go(func() { n.reportTo(ctx, c) })
+			}
+		}
+		select {
+		case <-time.After(introduceEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (n *Node) reportTo(ctx context.Context, c identity.Address) {
+	for ctx.Err() == nil {
+		if err := n.host.report(ctx, c, n.pulse.get); err != nil && ctx.Err() == nil {
+			n.logger.Debug("no reports to a coordinator", "coordinator", c, "error", err)
+		}
+		select {
+		case <-time.After(reportEvery):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// publicLog is the log that a member serves to others: what is covered, with
+// the heads that cover it. It is safe for concurrent use.
+type publicLog struct {
+	records *coordinator.Records
+
+	mu     sync.Mutex // guards the fields below
+	first  uint64     // number of heads[0]
+	heads  []run.Signed
+	more   chan struct{}
+	leader identity.Address
+}
+
+const keepHeads = 256
+
+func newPublicLog(records *coordinator.Records) *publicLog {
+	return &publicLog{records: records, more: make(chan struct{})}
+}
+
+// Records implements logSource.
+func (l *publicLog) Records() *coordinator.Records { return l.records }
+
+// Leader implements logSource.
+func (l *publicLog) Leader() identity.Address {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leader
+}
+
+func (l *publicLog) lead(a identity.Address) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leader = a
+}
+
+// Heads implements logSource.
+func (l *publicLog) Heads(n uint64) ([]run.Signed, uint64, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	skip := min(max(n, l.first)-l.first, uint64(len(l.heads)))
+	return slices.Clone(l.heads[skip:]), l.first + uint64(len(l.heads)), l.more
+}
+
+func (l *publicLog) add(head run.Signed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heads = append(l.heads, head)
+	if drop := len(l.heads) - keepHeads; drop > 0 {
+		l.heads, l.first = slices.Clone(l.heads[drop:]), l.first+uint64(drop)
+	}
+	close(l.more)
+	l.more = make(chan struct{})
+}
