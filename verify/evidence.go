@@ -55,6 +55,8 @@ type Evidence struct {
 	open           *run.Open                       // round under way
 	commits        map[identity.Address]run.Commit // of the round under way
 	vectors, units map[digest.Sum]bool             // named by the log
+	roots          []digest.Sum                    // of the log's first i+1 records
+	coordinators   []identity.Address              // all that ever were
 }
 
 // Open reads the Spec and the log of an evidence folder, applies every record
@@ -80,6 +82,7 @@ func Open(id run.ID, dir string) (*Evidence, error) {
 	}
 	e.Size, e.Root = machine.Log()
 	e.View = machine.View()
+	e.coordinators = append(e.coordinators, e.Spec.Coordinators...)
 	e.closeRounds()
 	if err := e.checkHead(); err != nil {
 		return nil, err
@@ -153,6 +156,7 @@ func (e *Evidence) readLog() (*state.Machine, error) {
 // note remembers what a record says. By the time it is noted, machine has
 // applied the whole statement that the record belongs to.
 func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
+	e.roots = append(e.roots, entry.Root)
 	if s := entry.Statement; s != nil {
 		e.noteCommit(*s)
 		return
@@ -174,6 +178,8 @@ func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
 				e.Authorised[t.Round], e.distrusted[t.Round] = view.Coordinators, view.Distrusted
 			}
 		}
+	case run.Changed:
+		e.coordinators = append(e.coordinators, machine.View().Coordinators...)
 	case run.Halted, run.Equivocation:
 		e.Findings = append(e.Findings, fmt.Sprintf("record %d: %s", entry.Index, entry.Bytes))
 	}

@@ -34,7 +34,7 @@ func (c *command) everything(ctx context.Context) error {
 		c.notChecked("the shards and the training itself: --shards was not given")
 		return c.end(e)
 	}
-	if err := c.checkShards(ctx, e); err != nil {
+	if _, err := c.checkShards(ctx, e, e.Spec.Shards); err != nil {
 		c.wrong("shards", err)
 		c.notChecked("the training itself: it needs the shards")
 		return c.end(e)
@@ -69,6 +69,7 @@ func (c *command) open(ctx context.Context) (*verify.Evidence, error) {
 	for _, f := range e.Findings {
 		c.note("log", f)
 	}
+	c.compareHeads(e)
 	bar := c.progress("vectors", -1, true)
 	found, err := e.Objects(ctx, func(n int64) { bar.add(n) })
 	bar.end()
@@ -79,6 +80,24 @@ func (c *command) open(ctx context.Context) (*verify.Evidence, error) {
 	c.held("vectors", map[string]any{"vectors": found.Vectors, "units": found.Units, "bytes": found.Bytes},
 		"%s and %s, %s: each is what its name in the log says", count(found.Vectors, "vector"), count(found.Units, "list of unit hashes"), count(found.Bytes, "byte"))
 	return e, nil
+}
+
+// compareHeads holds the heads that came another way against the log.
+func (c *command) compareHeads(e *verify.Evidence) {
+	for _, path := range c.heads {
+		head, err := verify.ReadHead(path)
+		if err == nil {
+			err = e.Against(head)
+		}
+		if err != nil {
+			c.wrong("head", err)
+			continue
+		}
+		c.held("head", map[string]any{"file": path}, "%s tells the same history", path)
+	}
+	if len(c.heads) == 0 {
+		c.notChecked("whether the coordinators showed others another history: compare head.json with what others fetched (--head)")
+	}
 }
 
 func addresses(list []identity.Address) string {
@@ -158,16 +177,22 @@ func (c *command) checkpoint(e *verify.Evidence, dir string) (checkpoint.Manifes
 	return m, true
 }
 
-// checkShards checks the shard folder against the run.
-func (c *command) checkShards(ctx context.Context, e *verify.Evidence) error {
+// checkShards checks the shard folder against the digest of its manifest and,
+// unless it is nil, a run.
+func (c *command) checkShards(ctx context.Context, e *verify.Evidence, want digest.Sum) (m shards.Manifest, err error) {
 	bar := c.progress("shards", folderSize(c.shards), true)
-	m, unchecked, err := e.Shards(ctx, c.shards, func(n int) { bar.add(int64(n)) })
-	bar.end()
-	if err != nil {
-		return err
+	read := func(n int) { bar.add(int64(n)) }
+	var unchecked []string
+	if e != nil {
+		m, unchecked, err = e.Shards(ctx, c.shards, read)
+	} else {
+		m, unchecked, err = verify.Shards(ctx, c.shards, want, read)
 	}
-	c.shardsHeld(m, e.Spec.Shards, unchecked)
-	return nil
+	bar.end()
+	if err == nil {
+		c.shardsHeld(m, want, unchecked)
+	}
+	return m, err
 }
 
 func (c *command) shardsHeld(m shards.Manifest, sum digest.Sum, unchecked []string) {
@@ -202,37 +227,39 @@ func folderSize(dir string) int64 {
 	return total
 }
 
-// shardsAlone checks shards against a run, or against a manifest's digest.
-func (c *command) shardsAlone(ctx context.Context) error {
+// shardsAlone checks shards against a run, or against a manifest's digest, and
+// then, if they are right, asks for something in them.
+func (c *command) shardsAlone(ctx context.Context, ask func(shards.Manifest) error) error {
 	if c.shards == "" {
 		return usagef("--shards is needed: the folder to check")
 	}
+	var e *verify.Evidence
+	var want digest.Sum
+	var err error
 	if c.manifest == "" {
-		e, err := c.open(ctx)
-		if err != nil || e == nil {
+		if e, err = c.open(ctx); err != nil || e == nil {
 			return err
 		}
-		if err := c.checkShards(ctx, e); err != nil {
-			c.wrong("shards", err)
+		want = e.Spec.Shards
+	} else {
+		if c.run != "" || c.evidence != "" {
+			return usagef("--manifest takes the place of --run and --evidence")
 		}
-		return c.end(e)
+		if want, err = digest.Parse(c.manifest); err != nil {
+			return usagef("--manifest: %w", err)
+		}
+		c.notChecked("whether any run used these shards: --run and --evidence were not given")
 	}
-	if c.run != "" || c.evidence != "" {
-		return usagef("--manifest takes the place of --run and --evidence")
+	m, err := c.checkShards(ctx, e, want)
+	if err == nil {
+		err = ask(m)
 	}
-	want, err := digest.Parse(c.manifest)
-	if err != nil {
-		return usagef("--manifest: %w", err)
-	}
-	bar := c.progress("shards", folderSize(c.shards), true)
-	m, unchecked, err := verify.Shards(ctx, c.shards, want, func(n int) { bar.add(int64(n)) })
-	bar.end()
 	if err != nil {
 		c.wrong("shards", err)
-	} else {
-		c.shardsHeld(m, want, unchecked)
 	}
-	c.notChecked("whether any run used these shards: --run and --evidence were not given")
+	if e != nil {
+		return c.end(e)
+	}
 	c.notChecked(lawful)
 	c.finish()
 	return nil

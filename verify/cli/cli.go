@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/allmend-network/allmend/shards"
 	"github.com/allmend-network/allmend/verify/digest"
 )
 
@@ -69,7 +70,7 @@ func RunAs(ctx context.Context, name string, args []string, stdin io.Reader, std
 type command struct {
 	report
 	run, evidence, shards, manifest string
-	checkpoints                     []string
+	checkpoints, heads              []string
 	round                           uint64
 	all                             bool
 	processors                      int
@@ -98,11 +99,12 @@ allow; it ends by naming what was not checked.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.run, "run", "", "ID of the run: 64 hexadecimal digits, from somebody you trust")
 	flags.StringVar(&c.evidence, "evidence", "", "folder that `allmend run fetch` wrote")
+	flags.StringArrayVar(&c.heads, "head", nil, "head.json of somebody else's evidence, to compare histories with; may be repeated")
 	flags.BoolVar(&c.json, "json", false, "print one JSON object per line to standard output, and nothing else there")
 	c.shardsFlag(root)
 	c.checkpointFlag(root)
 	c.processorsFlag(root)
-	root.AddCommand(c.runCommand(name), c.shardsCommand(name), c.checkpointCommand(name), c.replayCommand(name))
+	root.AddCommand(c.runCommand(name), c.shardsCommand(name), c.checkpointCommand(name), c.replayCommand(name), c.domainCommand(name))
 	return root
 }
 
@@ -153,11 +155,17 @@ func (c *command) shardsCommand(name string) *cobra.Command {
 		Example: "  " + name + " shards --run 3f9c… --evidence evidence --shards shards\n" +
 			"  " + name + " shards --manifest 8a01… --shards shards",
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.shardsAlone(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.shardsAlone(cmd.Context(), func(shards.Manifest) error { return nil })
+		},
 	}
 	c.shardsFlag(cmd)
-	cmd.Flags().StringVar(&c.manifest, "manifest", "", "SHA-256 of manifest.json, instead of a run")
+	c.manifestFlag(cmd)
 	return cmd
+}
+
+func (c *command) manifestFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.manifest, "manifest", "", "SHA-256 of the shards' manifest.json, instead of a run")
 }
 
 func (c *command) checkpointCommand(name string) *cobra.Command {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/allmend-network/allmend/verify/cli"
+	"github.com/allmend-network/allmend/verify/run"
 	"github.com/allmend-network/allmend/verify/testrun"
 )
 
@@ -42,7 +43,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"", "run", "shards", "checkpoint", "replay"} {
+	for _, command := range []string{"", "run", "shards", "checkpoint", "replay", "domain"} {
 		stdout, _, code := verify(t, slices.DeleteFunc([]string{command, "--help"}, func(s string) bool { return s == "" })...)
 		for _, want := range []string{"Examples:\n  allmend-verify " + command, "Exit codes:", "--run", "--evidence", "--json"} {
 			if code != 0 || !strings.Contains(stdout, want) {
@@ -101,6 +102,53 @@ func TestShardsByManifest(t *testing.T) {
 	}
 	if _, _, code := verify(t, "shards", "--shards", r.Shards, "--manifest", r.ID.String()); code != cli.Failed {
 		t.Errorf("another manifest: exit code %d", code)
+	}
+}
+
+func TestDomain(t *testing.T) {
+	r := makeRun(t, testrun.Script{})
+	for domain, want := range map[string]string{
+		"example.org":     "30 documents of 1200 tokens kept; 1 document dropped by robots: disallowed (1)",
+		"No.Example.org.": "no.example.org: 0 documents of 0 tokens kept; 1 document dropped",
+		"example.com":     "0 documents of 0 tokens kept; none dropped",
+		"ample.org":       "0 documents of 0 tokens kept; none dropped",
+	} {
+		stdout, stderr, code := verify(t, append(of(r, "domain"), domain)...)
+		if code != cli.Verified || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit code %d, want %q\n%s%s", domain, code, want, stdout, stderr)
+		}
+	}
+	if err := os.Remove(filepath.Join(r.Shards, "dropped.parquet")); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, _, code := verify(t, "domain", "example.org", "--shards", r.Shards, "--manifest", r.Spec.Shards.String()); code != cli.Verified || !strings.Contains(stdout, "what was dropped of example.org") {
+		t.Errorf("without the dropped file: exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestComparedHeads(t *testing.T) {
+	r := makeRun(t, testrun.Script{})
+	other := filepath.Join(t.TempDir(), "head.json")
+	write := func(key string, head run.Head) {
+		signed, err := run.Sign(r.ID, testrun.Key(key), head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := signed.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(other, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("coordinator 1", run.Head{Index: r.Size, Root: r.Root})
+	if stdout, _, code := verify(t, append(of(r, "run"), "--head", other)...); code != cli.Verified || !strings.Contains(stdout, "tells the same history") {
+		t.Errorf("the same history: exit code %d\n%s", code, stdout)
+	}
+	write("coordinator 1", run.Head{Index: r.Size, Root: r.ID})
+	if stdout, _, code := verify(t, append(of(r, "run"), "--head", other)...); code != cli.Failed || !strings.Contains(stdout, "signed both") {
+		t.Errorf("another history: exit code %d\n%s", code, stdout)
 	}
 }
 
