@@ -16,6 +16,7 @@ const (
 	maxRoots  = 256  // sizes at which a contradicting Head is recognised
 	maxDue    = 8    // checkpoints waiting for signatures
 	maxKnown  = 4096 // members, and auditors
+	maxTimes  = 8    // states that a member may name for one round
 	maxReason = 256  // bytes
 )
 

@@ -57,12 +57,21 @@ func (m *Machine) judgeReady(by identity.Address, st run.Ready) (func(), error) 
 	default:
 		return nil, fmt.Errorf("attempt %d of round %d is not awaited; the run is at attempt %d, phase %s", st.Attempt, st.Round, m.s.Attempt, m.s.Phase)
 	}
-	if now, ok := m.s.readyFor(by); ok && now == st.State {
-		return nil, nil
+	times := 1
+	for _, r := range m.s.Ready {
+		if r.Member != by {
+			continue
+		}
+		if times += r.Times; r.State == st.State {
+			return nil, nil
+		}
+	}
+	if times > maxTimes {
+		return nil, fmt.Errorf("it has named %d states for round %d already", maxTimes, st.Round)
 	}
 	return func() {
 		m.s.setMember(Member{Address: by})
-		m.s.setReady(Readiness{by, st.State})
+		m.s.setReady(Readiness{by, st.State, times})
 	}, nil
 }
 

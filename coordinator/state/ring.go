@@ -95,7 +95,7 @@ func (m *Machine) judgeReadyAgain(by identity.Address, st run.Ready) (func(), er
 	if _, ok := m.s.readyFor(by); ok {
 		return nil, nil
 	}
-	return func() { m.s.setReady(Readiness{by, st.State}) }, nil
+	return func() { m.s.setReady(Readiness{by, st.State, 1}) }, nil
 }
 
 // uncommitted returns those of the roster that still compute.

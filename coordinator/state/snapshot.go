@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/allmend-network/allmend/verify/canonical"
+	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
 )
 
@@ -63,6 +64,18 @@ func (s *state) check(spec run.Spec) error {
 	}
 	if !s.underWay() && len(s.Ledger.Assigned) > 0 {
 		return fmt.Errorf("samples are assigned though no round is open")
+	}
+	lists := [][]identity.Address{s.Accepted, s.Coordinators, s.Distrusted, s.Auditors, s.Late, s.Voters, s.Current.Roster, s.Current.Gone}
+	for _, c := range slices.Concat(s.Due, s.Signed) {
+		lists = append(lists, c.Contributors, c.Lost)
+	}
+	for _, list := range lists {
+		if !slices.IsSortedFunc(list, identity.Address.Compare) {
+			return fmt.Errorf("addresses are not sorted")
+		}
+	}
+	if !slices.IsSortedFunc(s.Members, func(a, b Member) int { return a.Address.Compare(b.Address) }) {
+		return fmt.Errorf("members are not sorted")
 	}
 	return s.checkRound(spec)
 }

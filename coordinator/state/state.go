@@ -78,6 +78,7 @@ type Member struct {
 type Readiness struct {
 	Member identity.Address `json:"member"`
 	State  digest.Sum       `json:"state"`
+	Times  int              `json:"times"` // said so often, each time with another state
 }
 
 // Current is the round that was opened last; it stays, as evidence, until the
