@@ -22,7 +22,7 @@ func TestChaos(t *testing.T) {
 			c := &chaos{r: rand.New(rand.NewPCG(seed, 7))}
 			c.world = newWorld(t, 3, 4, 1, func(s *run.Spec) { s.Rounds, s.Checkpoint = 6, 1+c.r.IntN(3) })
 			c.command("world", nil)
-			c.crash = func(*actor) bool { return c.r.IntN(40) == 0 }
+			c.crash = func(*actor) bool { return c.r.IntN(120) == 0 }
 			for range 400 {
 				c.step()
 			}
@@ -30,6 +30,43 @@ func TestChaos(t *testing.T) {
 			c.heal()
 			c.verify()
 		})
+	}
+}
+
+// TestKilledAtEveryPoint kills one member at each point of a run where it may
+// die, and starts it again at once or after it was expired.
+func TestKilledAtEveryPoint(t *testing.T) {
+	for _, expired := range []bool{false, true} {
+		for point := 0; ; point++ {
+			c := &chaos{world: newWorld(t, 1, 3, 0, nil)}
+			c.command("world", nil)
+			points := 0
+			c.crash = func(a *actor) bool {
+				if a.name == "m2" {
+					points++
+				}
+				return a.name == "m2" && points == point+1
+			}
+			c.command("start", []string{"m1", "m2", "m3"})
+			c.settle()
+			if points <= point { // m2 came to the end alive
+				c.verify()
+				if point < 30 {
+					t.Errorf("only %d points: this tests little", point)
+				}
+				break
+			}
+			c.notice()
+			c.settle()
+			if expired {
+				c.watchdog()
+			}
+			c.heal()
+			c.verify()
+			if t.Failed() {
+				t.Fatalf("killed at point %d, expired %v:\n%s", point, expired, c.out.String())
+			}
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ type world struct {
 	mute    map[string]bool           // coordinators that do not sign
 	names   map[string]string
 	out     strings.Builder
-	crash   func(*actor) bool // dies between making a statement durable and sending it
+	crash   func(*actor) bool // asked at each point where a process may die; nil: never
 }
 
 // actor is a member's process and its disk.
@@ -204,6 +204,9 @@ func (a *actor) hear() bool {
 // do carries out a member's actions; jobs wait until they may finish.
 func (a *actor) do(actions []member.Action) {
 	for _, action := range actions {
+		if a.dies() { // with the rest undone
+			return
+		}
 		a.w.print("%s %s", a.name, a.w.describe(action))
 		switch x := action.(type) {
 		case member.Submit:
@@ -214,8 +217,7 @@ func (a *actor) do(actions []member.Action) {
 			case run.Result:
 				a.disk.Result = &st
 			}
-			if a.w.crash != nil && a.w.crash(a) {
-				a.alive, a.job = false, nil
+			if a.dies() { // durable, but not sent
 				return
 			}
 			a.w.say(x.Statement, a.name)
@@ -239,6 +241,15 @@ func (a *actor) do(actions []member.Action) {
 	}
 }
 
+// dies kills a here, if the test wants it.
+func (a *actor) dies() bool {
+	if !a.alive || a.w.crash == nil || !a.w.crash(a) {
+		return !a.alive
+	}
+	a.alive, a.job = false, nil
+	return true
+}
+
 // work finishes the job under way, if it can be.
 func (a *actor) work() bool {
 	if !a.alive || a.job == nil || a.w.held[a.name+" "+kind(a.job)] {
@@ -247,6 +258,9 @@ func (a *actor) work() bool {
 	e := a.finish()
 	if e == nil {
 		return false
+	}
+	if a.dies() { // durable, but not known
+		return true
 	}
 	a.job = nil
 	a.do(a.member.Step(e))
