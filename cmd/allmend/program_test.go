@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/allmend-network/allmend/shards"
+	"github.com/allmend-network/allmend/verify/digest"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"allmend": func() { os.Exit(process()) },
+	})
+}
+
+// TestScripts runs testdata/script: each line is a process of its own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":       exits,
+			"smallshards": smallShards,
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+// exits runs a command that must end with an exit code: "exits 2 allmend …".
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code command [argument...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// TestCommands checks what every command owes its reader: one line that says
+// what it does, an example that its own flags accept, and the exit codes.
+func TestCommands(t *testing.T) {
+	c := &console{in: strings.NewReader(""), out: t.Output(), err: t.Output()}
+	root := rootCommand(c)
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		path := cmd.CommandPath()
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: short description %q", path, cmd.Short)
+		}
+		if !strings.Contains(cmd.UsageTemplate(), exitCodes) {
+			t.Errorf("%s: its help lacks the exit codes", path)
+		}
+		if !cmd.HasSubCommands() {
+			first, _, _ := strings.Cut(strings.TrimSpace(cmd.Example), "\n")
+			if first != path && !strings.HasPrefix(first, path+" ") {
+				t.Errorf("%s: example %q", path, cmd.Example)
+			}
+			for _, word := range strings.Fields(first) {
+				if flag, ok := strings.CutPrefix(word, "--"); ok && !cmd.DisableFlagParsing && cmd.Flag(flag) == nil {
+					t.Errorf("%s: its example has --%s, which it does not know", path, flag)
+				}
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			visit(sub)
+		}
+	}
+	visit(root)
+}
+
+func TestDefaults(t *testing.T) {
+	config := defaultRunConfig()
+	if config.Name == "" || config.Optimizer.Epsilon != "1e-8" || config.Model.RopeTheta != "10000" {
+		t.Errorf("got %+v", config)
+	}
+}
+
+// TestRunID pins the run ID that a configuration and shards lead to.
+func TestRunID(t *testing.T) {
+	config := defaultRunConfig()
+	err := parseYAML([]byte(`name: golden
+model: {vocab_size: 400, hidden_size: 16, num_attention_heads: 2}
+optimizer: {learning_rate: 0.0010, epsilon: "1e-8"}
+coordinators: [0xd41c057fd1c78805aac12b0a94a405c0461a6fbb]
+`), &config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := config.spec(shards.Manifest{Tokenizer: digest.Of([]byte("tokenizer")), Tokens: 12801}, digest.Of([]byte("shards")))
+	spec.InitialState = digest.Of([]byte("state"))
+	if err := spec.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	id, err := spec.ID()
+	const want = "4227e207f01e72615269aea916f791bb1b0fcb8adbf4d7c8267cad4c04b9cfa8"
+	if err != nil || id.String() != want {
+		t.Errorf("run %s, %v, want %s", id, err, want)
+	}
+}
+
+func FuzzYAML(f *testing.F) {
+	text, err := exampleConfig(nil, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(text))
+	f.Add([]byte("name: a\nname: b\n"))
+	f.Add([]byte("a: &a [*a, *a]\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var config runConfig
+		if err := parseYAML(b, &config); err == nil {
+			config.spec(shards.Manifest{}, digest.Sum{}).Validate()
+		}
+	})
+}
+
+// TestInterrupt checks that a cancelled context is told apart from a failure.
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var said strings.Builder
+	c := &console{err: &said}
+	if code := c.code(ctx, ctx.Err()); code != exitFailed || !strings.Contains(said.String(), "interrupted") {
+		t.Errorf("code %d, %q", code, said.String())
+	}
+}
