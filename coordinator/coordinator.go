@@ -248,6 +248,10 @@ func (c *Coordinator) Err() error {
 // View returns a picture of the run as this coordinator knows it.
 func (c *Coordinator) View() state.View { return c.fsm.view() }
 
+// LastClosed returns the last CLOSED that this process applied, zero if none
+// since it started.
+func (c *Coordinator) LastClosed() run.Closed { return c.fsm.lastClosed() }
+
 // Changed returns a channel that is closed when the run has moved on.
 func (c *Coordinator) Changed() <-chan struct{} { return c.changed.wait() }
 

@@ -35,6 +35,7 @@ type fsm struct {
 	broken  error              // the last write failed: nothing is applied any more
 	ends    []uint64           // log sizes after each applied statement, not yet signed
 	accused []identity.Address // by Faults applied and not yet looked into
+	closed  run.Closed         // the last one applied by this process
 }
 
 func newFSM(spec run.Spec, records *Records, changed *bell, fail func(error)) (*fsm, error) {
@@ -79,6 +80,11 @@ func (f *fsm) apply(data []byte) error {
 	if fault, ok := signed.Statement.(run.Fault); ok {
 		f.accused = append(f.accused, fault.Accused)
 	}
+	for _, e := range entries {
+		if closed, ok := e.Transition.(run.Closed); ok {
+			f.closed = closed
+		}
+	}
 	return nil
 }
 
@@ -111,6 +117,13 @@ func (f *fsm) view() state.View {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.machine.View()
+}
+
+// lastClosed returns the last CLOSED that this process applied.
+func (f *fsm) lastClosed() run.Closed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closed
 }
 
 // log returns the machine's log.

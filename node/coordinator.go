@@ -193,35 +193,15 @@ func (c *Coordinator) Status() CoordinatorStatus {
 		Run: c.id, Self: c.cfg.Key.Address(), Leader: c.group.Leader(), Term: c.group.Term(), View: v,
 		Reports: map[identity.Address]Report{},
 	}
-	s.Loss, s.Targets = closedLoss(v)
+	if last := c.group.LastClosed(); last.Targets > 0 {
+		s.Loss, s.Targets = math.Float32frombits(last.Loss)/float32(last.Targets), last.Targets
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for a, r := range c.reports {
 		s.Reports[a] = r
 	}
 	return s
-}
-
-// closedLoss returns the mean loss of the last closed round, and its targets,
-// as long as its commits are the last ones.
-func closedLoss(v state.View) (float32, uint64) {
-	if v.Current.Round != v.Last.Round || v.Last.Round == 0 {
-		return 0, 0
-	}
-	var loss float64
-	var targets uint64
-	for _, k := range v.Commits {
-		for _, a := range v.Last.Contributors {
-			if a == k.Member {
-				loss += float64(math.Float32frombits(k.Commit.Loss))
-				targets += k.Commit.Targets
-			}
-		}
-	}
-	if targets == 0 {
-		return 0, 0
-	}
-	return float32(loss / float64(targets)), targets
 }
 
 // Close ends what OpenCoordinator started.

@@ -112,7 +112,7 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 
 func addressing(listen, announce []string) ([]libp2p.Option, error) {
 	if len(listen) == 0 {
-		return []libp2p.Option{libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport)}, nil
+		return []libp2p.Option{libp2p.NoListenAddrs}, nil
 	}
 	for _, text := range listen {
 		if _, err := multiaddr.NewMultiaddr(text); err != nil {

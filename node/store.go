@@ -77,7 +77,7 @@ func openStore(dir, initial string, id run.ID) (*store, error) {
 			return nil, err
 		}
 	}
-	if _, err := os.Stat(s.initial); err == nil {
+	if _, err := os.Stat(s.initial); err == nil || initial != "" {
 		if err := s.shelve(s.initial); err != nil {
 			return nil, err
 		}
