@@ -105,7 +105,8 @@ func (e *Evidence) lineage(m checkpoint.Manifest, sum digest.Sum) error {
 }
 
 // signatures checks signatures.json: more than half of the round's contributors
-// that the log had not expired, and k coordinators.
+// that the log had not expired, and k coordinators. Other members, who followed
+// the round, may have signed too; they do not count.
 func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum) error {
 	what := filepath.Join(dir, checkpoint.SignaturesFile)
 	s, err := checkpoint.ReadSignatures(dir)
@@ -121,16 +122,17 @@ func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum)
 	c := e.Checkpoints[m.Round]
 	members, err := run.Signed{Statement: s.Checkpoint, Signatures: s.Members}.Signers(e.ID)
 	if err == nil {
-		err = among(members, c.Contributors, "a contributor of the round")
+		err = among(members, e.members, "a member of this run")
 	}
 	if err != nil {
 		return &Failure{what + ", members", err}
 	}
 	voters := voting(c)
-	if n := count(members, voters); 2*n <= len(voters) {
+	if n := len(both(members, voters)); 2*n <= len(voters) {
 		return refuse(what+", members", "%d of %d contributors signed, want more than half", n, len(voters))
 	}
-	if _, err := e.quorum(run.Signed{Statement: s.Checkpoint, Signatures: s.Coordinators}, e.Authorised[m.Round], e.distrusted[m.Round]); err != nil {
+	all := e.Authorised[m.Round]
+	if _, err := e.quorum(run.Signed{Statement: s.Checkpoint, Signatures: s.Coordinators}, e.coordinators, trusted(all, e.distrusted[m.Round]), len(all)); err != nil {
 		return &Failure{what + ", coordinators", err}
 	}
 	return nil
@@ -139,21 +141,5 @@ func (e *Evidence) signatures(dir string, m checkpoint.Manifest, sum digest.Sum)
 // voting returns the contributors that had not been expired or removed when the
 // checkpoint was signed.
 func voting(c state.Checkpoint) []identity.Address {
-	var out []identity.Address
-	for _, a := range c.Contributors {
-		if !slices.Contains(c.Lost, a) {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-func count(signers, voters []identity.Address) int {
-	n := 0
-	for _, a := range signers {
-		if slices.Contains(voters, a) {
-			n++
-		}
-	}
-	return n
+	return slices.DeleteFunc(slices.Clone(c.Contributors), func(a identity.Address) bool { return slices.Contains(c.Lost, a) })
 }

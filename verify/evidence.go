@@ -57,6 +57,7 @@ type Evidence struct {
 	vectors, units map[digest.Sum]bool             // named by the log
 	roots          []digest.Sum                    // of the log's first i+1 records
 	coordinators   []identity.Address              // all that ever were
+	members        []identity.Address              // all that ever were
 }
 
 // Open reads the Spec and the log of an evidence folder, applies every record
@@ -82,7 +83,6 @@ func Open(id run.ID, dir string) (*Evidence, error) {
 	}
 	e.Size, e.Root = machine.Log()
 	e.View = machine.View()
-	e.coordinators = append(e.coordinators, e.Spec.Coordinators...)
 	e.closeRounds()
 	if err := e.checkHead(); err != nil {
 		return nil, err
@@ -128,6 +128,7 @@ func (e *Evidence) readLog() (*state.Machine, error) {
 	if err != nil {
 		return nil, &Failure{e.path(SpecFile), err}
 	}
+	e.know(machine.View())
 	follower := state.Follow(machine)
 	in := bufio.NewReaderSize(f, run.MaxRecordSize+1)
 	for {
@@ -179,9 +180,17 @@ func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
 			}
 		}
 	case run.Changed:
-		e.coordinators = append(e.coordinators, machine.View().Coordinators...)
+		e.know(machine.View())
 	case run.Halted, run.Equivocation:
 		e.Findings = append(e.Findings, fmt.Sprintf("record %d: %s", entry.Index, entry.Bytes))
+	}
+}
+
+// know remembers who has a role.
+func (e *Evidence) know(v state.View) {
+	e.coordinators = append(e.coordinators, v.Coordinators...)
+	for _, m := range v.Members {
+		e.members = append(e.members, m.Address)
 	}
 }
 
@@ -254,31 +263,38 @@ func (e *Evidence) checkHead() error {
 		return refuse(e.path(LogFile), "its root is %s; the coordinators signed %s", e.Root, head.Root)
 	}
 	var err error
-	if e.Signers, err = e.quorum(e.head, e.View.Coordinators, e.View.Distrusted); err != nil {
+	all := e.View.Coordinators
+	if e.Signers, err = e.quorum(e.head, all, trusted(all, e.View.Distrusted), len(all)); err != nil {
 		return &Failure{e.path(HeadFile), err}
 	}
 	return nil
 }
 
-// quorum returns who signed, if they are k of the coordinators, trusted and
-// distinct, and nobody else.
-func (e *Evidence) quorum(signed run.Signed, coordinators, distrusted []identity.Address) ([]identity.Address, error) {
+// quorum returns which of the voters signed, if they are at least k of n, and
+// nobody signed who is not known to have had the role.
+func (e *Evidence) quorum(signed run.Signed, known, voters []identity.Address, n int) ([]identity.Address, error) {
 	signers, err := signed.Signers(e.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := among(signers, coordinators, "a coordinator of this run at this point of its log"); err != nil {
+	if err := among(signers, known, "a coordinator of this run at this point of its log"); err != nil {
 		return nil, err
 	}
-	for _, a := range signers {
-		if slices.Contains(distrusted, a) {
-			return nil, fmt.Errorf("%s signed, but was caught lying earlier in the log", a)
-		}
+	counted := both(signers, voters)
+	if k := run.Threshold(n); len(counted) < k {
+		return nil, fmt.Errorf("%d of %d coordinators signed, want at least %d", len(counted), n, k)
 	}
-	if k := run.Threshold(len(coordinators)); len(signers) < k {
-		return nil, fmt.Errorf("%d of %d coordinators signed, want at least %d", len(signers), len(coordinators), k)
-	}
-	return signers, nil
+	return counted, nil
+}
+
+// trusted returns the coordinators that have not been caught lying.
+func trusted(coordinators, distrusted []identity.Address) []identity.Address {
+	return slices.DeleteFunc(slices.Clone(coordinators), func(a identity.Address) bool { return slices.Contains(distrusted, a) })
+}
+
+// both returns the addresses of list that are among allowed.
+func both(list, allowed []identity.Address) []identity.Address {
+	return slices.DeleteFunc(slices.Clone(list), func(a identity.Address) bool { return !slices.Contains(allowed, a) })
 }
 
 func among(signers, allowed []identity.Address, what string) error {

@@ -172,8 +172,8 @@ func (c *command) checkpoint(e *verify.Evidence, dir string) (checkpoint.Manifes
 	}
 	signed := e.Checkpoints[m.Round]
 	facts["members"], facts["coordinators"] = len(s.Members), len(s.Coordinators)
-	c.held("checkpoint", facts, "round %d, step %d, state %s: %d files, signed by %d of %d contributors and %d of %d coordinators, in the log as such",
-		m.Round, m.Step, m.State.Short(), len(m.Files), len(s.Members), len(signed.Contributors), len(s.Coordinators), len(e.Authorised[m.Round]))
+	c.held("checkpoint", facts, "round %d, step %d, state %s: %d files as in the log, signed by %s, most of its %s among them, and by %s",
+		m.Round, m.Step, m.State.Short(), len(m.Files), count(len(s.Members), "member"), count(len(signed.Contributors), "contributor"), count(len(s.Coordinators), "coordinator"))
 	return m, true
 }
 

@@ -149,7 +149,7 @@ func (c *command) nameUncovered(covered, done []uint64, uncovered []replay.Uncov
 		}
 	}
 	if len(left) > 0 {
-		c.notChecked("the training of " + ranges(left) + ": the evidence covers them, but they were not drawn (--all replays them)")
+		c.notChecked("the training of " + ranges(left) + ": covered by the evidence, but not drawn (--all replays every round that is)")
 	}
 	reasons := map[string][]uint64{}
 	for _, u := range uncovered {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/allmend-network/allmend/shards"
 	"github.com/allmend-network/allmend/trainer/checkpoint"
@@ -100,7 +101,7 @@ func checkpointCases() []Case {
 			s.Coordinators = []identity.Signature{g}
 			return err
 		}),
-		resigning("a checkpoint with a stranger among its members", "is not a contributor", func(l Layout, s *checkpoint.Signatures) error {
+		resigning("a checkpoint with a stranger among its members", "is not a member of this run", func(l Layout, s *checkpoint.Signatures) error {
 			g, err := l.Stranger.Sign(l.Run, s.Checkpoint)
 			s.Members = []identity.Signature{g}
 			return err
@@ -177,15 +178,14 @@ func folderCases() []Case {
 		linking("weights behind a symbolic link", "checkpoint", signedCheckpoints+"model.safetensors", evidence),
 		linking("tokens behind a symbolic link", "shards", "*.bin", shardDir),
 		{"another vector under a vector's name", "run", func(l Layout) (string, error) {
-			paths, err := filepath.Glob(filepath.Join(l.Evidence, "vectors", "*"))
-			if err != nil || len(paths) < 2 {
-				return "", os.ErrNotExist
-			}
-			b, err := os.ReadFile(paths[1])
+			path, err := last(l.Evidence, "vectors/*")
 			if err != nil {
 				return "", err
 			}
-			return filepath.Base(paths[0]), put(paths[0], b)
+			return filepath.Base(path), edit(path, func(b []byte) ([]byte, error) {
+				slices.Reverse(b) // as many numbers, finite or not
+				return b, nil
+			})
 		}},
 		{"a shard manifest with a path that leaves its folder", "shards", func(l Layout) (string, error) {
 			return "not a plain relative path", editManifest(l, func(m *shards.Manifest) { m.Files[0].Path = "../" + m.Files[0].Path })

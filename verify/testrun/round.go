@@ -147,7 +147,7 @@ func (b *builder) step(r uint64, sum []float32) error {
 	return b.signCheckpoint(r)
 }
 
-// signCheckpoint has the contributors and the coordinators sign, in the log and
+// signCheckpoint has the members and the coordinators sign, in the log and
 // in the folder.
 func (b *builder) signCheckpoint(r uint64) error {
 	s := run.Checkpoint{Round: r, Manifest: b.parent, State: b.state.Root()}

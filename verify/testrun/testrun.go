@@ -22,7 +22,7 @@ import (
 const (
 	rounds    = 6
 	cadence   = 2
-	faulty    = 5 // round whose first ring breaks
+	faulty    = 4 // round whose first ring breaks
 	peers     = 3 // of each role
 	tokenizer = `{"version":"1.0","model":{"type":"BPE"}}`
 )
