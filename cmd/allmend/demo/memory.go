@@ -11,6 +11,8 @@ import (
 // weigh notes the memory that all processes together have needed at most: the
 // sum of the peaks, resident, of those alive now and of the supervisor.
 func (s *supervisor) weigh() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	sum := peakOf(os.Getpid())
 	for _, p := range s.all {
 		if p.alive() {

@@ -74,6 +74,9 @@ func (s *swarm) finish(ctx context.Context) error {
 	}
 	s.say("fetched the evidence over libp2p: %d records, checkpoints of rounds %v, %d reduced vectors", got.Records, got.Checkpoints, got.Vectors)
 	s.check("evidence", len(got.Missing) == 0, "nothing of it is missing%s", strings.Join(append([]string{""}, got.Missing...), "; "))
+	for _, n := range s.nodes {
+		n.ask() // they stayed to serve the evidence
+	}
 	if err := s.ended(ctx); err != nil {
 		return err
 	}
@@ -99,7 +102,7 @@ func (s *swarm) ended(ctx context.Context) error {
 		}
 		well++
 	}
-	s.check("ends", well == len(s.everyone()), "%d of %d processes ended by themselves with exit code 0", well, len(s.everyone()))
+	s.check("ends", well == len(s.everyone()), "%d of %d processes ended with exit code 0: coordinators by themselves, nodes when nobody wanted the evidence any more", well, len(s.everyone()))
 	return nil
 }
 
@@ -185,7 +188,7 @@ func (s *swarm) heldBack(ctx context.Context, e *verify.Evidence) error {
 		return err
 	}
 	l := &s.report.Losses
-	first, vocabulary, err := h.score(s.path("run", "checkpoint-0"))
+	first, vocabulary, err := h.score(s.path("run", verify.CheckpointDir(0)))
 	if err != nil {
 		return err
 	}

@@ -26,12 +26,13 @@ const (
 	maxMessage = 4 << 10          // bytes kept of what it said last on standard error
 )
 
-// supervisor starts processes of this binary and ends them all. It is used by
-// one goroutine; only the end of a process is noticed by another.
+// supervisor starts processes of this binary and ends them all.
 type supervisor struct {
 	self string // path of this binary
 	logs string // folder of a log for each name
 	env  []string
+
+	mu   sync.Mutex // guards the rest
 	all  []*process
 	peak int64 // bytes; the largest sum of peaks of processes alive at once
 }
@@ -89,7 +90,9 @@ func (s *supervisor) begin(name string, cmd *exec.Cmd, hold *os.File) (*process,
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	p := &process{name: name, args: cmd.Args[1:], cmd: cmd, hold: hold, done: make(chan struct{})}
+	s.mu.Lock()
 	s.all = append(s.all, p)
+	s.mu.Unlock()
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -135,7 +138,7 @@ func (s *supervisor) tool(ctx context.Context, args ...string) ([]byte, error) {
 	for {
 		select {
 		case <-p.done:
-			s.all = slices.DeleteFunc(s.all, func(x *process) bool { return x == p })
+			s.forget(p)
 			if p.err == nil {
 				return out.bytes(), nil
 			}
@@ -147,6 +150,13 @@ func (s *supervisor) tool(ctx context.Context, args ...string) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// forget drops a process that has ended.
+func (s *supervisor) forget(p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = slices.DeleteFunc(s.all, func(x *process) bool { return x == p })
 }
 
 // alive reports whether the process has not ended.
@@ -212,6 +222,8 @@ func (p *process) await(deadline time.Time) {
 
 // stopAll ends every process, the ones started last first.
 func (s *supervisor) stopAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, p := range slices.Backward(s.all) {
 		p.ask()
 	}

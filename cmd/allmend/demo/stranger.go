@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/forge"
@@ -79,23 +81,47 @@ func (d *demo) forgeries(ctx context.Context, evidence, shards string) error {
 	}
 	original := forge.Layout{Run: id, Evidence: evidence, Shards: shards, Stranger: stranger}
 	cases := forge.Cases()
-	for _, c := range cases {
-		said, err := d.try(ctx, original, c)
-		if err != nil {
-			return fmt.Errorf("forgery %q: %w", c.Name, err)
+	tried := make([]chan attempt, len(cases))
+	ctx, cancel := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer cancel()
+	places := make(chan struct{}, runtime.NumCPU())
+	for i := range cases {
+		tried[i] = make(chan attempt, 1)
+		working.Go(func() {
+			places <- struct{}{}
+			said, err := d.try(ctx, original, cases[i])
+			<-places
+			tried[i] <- attempt{said, err}
+		})
+	}
+	for i, c := range cases {
+		a := <-tried[i]
+		if a.err != nil {
+			return fmt.Errorf("forgery %q: %w", c.Name, a.err)
 		}
 		d.report.Forgeries++
 		d.tell("refused", struct {
 			Forgery string `json:"forgery"`
 			Said    string `json:"said"`
-		}{c.Name, said}, fmt.Sprintf("  refused  %-44s %s", c.Name, strings.ReplaceAll(said, d.dir+string(os.PathSeparator), "")))
+		}{c.Name, a.said}, fmt.Sprintf("  refused  %-44s %s", c.Name, a.said))
 	}
 	d.check("forgeries", true, "%d of %d refused, each with the thing named", d.report.Forgeries, len(cases))
 	return nil
 }
 
+// attempt is how a forgery fared.
+type attempt struct {
+	said string
+	err  error
+}
+
 // try forges a copy and returns how it was refused.
 func (d *demo) try(ctx context.Context, original forge.Layout, c forge.Case) (said string, err error) {
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	dir, err := os.MkdirTemp(d.dir, "forged-")
 	if err != nil {
 		return "", err

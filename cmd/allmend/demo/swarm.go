@@ -138,7 +138,7 @@ func (s *swarm) arguments() {
 		c.args = append(c.args, known...)
 	}
 	for _, n := range s.nodes {
-		n.args = append([]string{"node", "--shards", s.path("shards")}, s.common(n)...)
+		n.args = append([]string{"node", "--stay", "--shards", s.path("shards")}, s.common(n)...)
 		n.args = append(n.args, known...)
 	}
 }

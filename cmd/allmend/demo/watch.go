@@ -150,7 +150,7 @@ func (w *watch) until(ctx context.Context, what string, ok func(picture) bool) (
 		p, err := w.look(ctx)
 		if err == nil {
 			w.notice(p)
-			if p.LogSize > at {
+			if p.LogSize > at || p.Status == "finished" {
 				moved, at = time.Now(), p.LogSize
 			}
 			if ok(p) {
