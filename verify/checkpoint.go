@@ -25,8 +25,13 @@ func (e *Evidence) Checkpoint(dir string) (*checkpoint.State, checkpoint.Manifes
 	if _, err := os.Stat(filepath.Join(dir, checkpoint.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
 		return fail(&Missing{filepath.Join(dir, checkpoint.ManifestFile), fetchHint})
 	}
-	if _, _, err := checkpoint.ReadManifest(dir); err != nil {
+	named, m, err := checkpoint.ReadManifest(dir)
+	if err != nil {
 		return fail(&Failure{filepath.Join(dir, checkpoint.ManifestFile), err})
+	}
+	// Before the files are held against it: what it names may be what was changed.
+	if c, ok := e.Checkpoints[m.Round]; ok && named != c.Manifest {
+		return fail(refuse(filepath.Join(dir, checkpoint.ManifestFile), "its SHA-256 is %s, the log says %s", named, c.Manifest))
 	}
 	st, sum, m, err := checkpoint.Read(dir)
 	if err != nil {

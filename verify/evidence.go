@@ -48,7 +48,7 @@ type Evidence struct {
 	Checkpoints map[uint64]state.Checkpoint   // signed by k coordinators and not taken back, by round
 	Authorised  map[uint64][]identity.Address // coordinators when each was signed, by round
 	Signers     []identity.Address            // of the log's head
-	Findings    []string                      // what else an auditor should know: halts, equivocations
+	Findings    []string                      // what else an auditor should know: halts, rewinds, equivocations
 
 	head           run.Signed // one Head, by whom is not checked yet
 	distrusted     map[uint64][]identity.Address
@@ -171,6 +171,7 @@ func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
 		e.Rounds = append(e.Rounds, Round{Open: *e.open, Closed: t, Commits: e.commits, LogSize: entry.Index + 1, LogRoot: entry.Root})
 	case run.Rewound:
 		e.rewind(t.Round)
+		e.find(entry)
 	case run.CheckpointSigned:
 		view := machine.View()
 		for _, c := range view.Signed {
@@ -182,8 +183,13 @@ func (e *Evidence) note(entry state.Entry, machine *state.Machine) {
 	case run.Changed:
 		e.know(machine.View())
 	case run.Halted, run.Equivocation:
-		e.Findings = append(e.Findings, fmt.Sprintf("record %d: %s", entry.Index, entry.Bytes))
+		e.find(entry)
 	}
+}
+
+// find notes a record that an auditor should know of.
+func (e *Evidence) find(entry state.Entry) {
+	e.Findings = append(e.Findings, fmt.Sprintf("record %d: %s", entry.Index, entry.Bytes))
 }
 
 // know remembers who has a role.

@@ -14,15 +14,6 @@ import (
 	"github.com/allmend-network/allmend/verify/testrun"
 )
 
-func makeRun(t testing.TB, script testrun.Script) *testrun.Run {
-	t.Helper()
-	r, err := testrun.Make(t.Context(), t.TempDir(), script)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // TestGolden pins the whole run: its Spec, every statement, every transition
 // and every number that was trained stand behind these digests.
 func TestGolden(t *testing.T) {
@@ -30,7 +21,10 @@ func TestGolden(t *testing.T) {
 		id   = "c13e084f4e46f769a3f345d7c665b583b4db47ec1f0002c93006bd9cf9c3b996"
 		root = "09d765416d5c076c5ad169ceefbe2f9956d9f7d27eb15eb140dbebf3cf09e8cf"
 	)
-	r := makeRun(t, testrun.Script{})
+	r, err := testrun.Make(t.Context(), t.TempDir(), testrun.Script{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if r.ID.String() != id || r.Root.String() != root || r.Size != 107 {
 		t.Errorf("run %s, log of %d records with root %s; want %s, 107, %s", r.ID, r.Size, r.Root, id, root)
 	}

@@ -9,15 +9,6 @@ import (
 	"github.com/allmend-network/allmend/verify/testrun"
 )
 
-func makeRun(t *testing.T, script testrun.Script) *testrun.Run {
-	t.Helper()
-	r, err := testrun.Make(t.Context(), t.TempDir(), script)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // verify runs the program and returns what it wrote and its exit code.
 func verify(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()

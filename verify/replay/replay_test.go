@@ -104,6 +104,23 @@ func TestUncoveredRoundsAreNamed(t *testing.T) {
 	}
 }
 
+// TestRewind leaves out the rounds that were taken back, and replays those that
+// followed.
+func TestRewind(t *testing.T) {
+	_, a := audit(t, testrun.Script{Rewind: 5}, 1)
+	covered, uncovered := a.Covered()
+	if !slices.Equal(covered, []uint64{6, 7}) || len(uncovered) != 5 || !strings.Contains(uncovered[4].Reason, "rewind") {
+		t.Fatalf("covered %v, not %v", covered, uncovered)
+	}
+	report, err := a.Round(t.Context(), 7)
+	if err != nil || !slices.Equal(report.Applied, []uint64{6}) || report.Checkpoint != 4 {
+		t.Errorf("%v: %+v", err, report)
+	}
+	if found := a.Evidence.Findings; len(found) != 1 || !strings.Contains(found[0], "REWOUND") {
+		t.Errorf("findings: %q", a.Evidence.Findings)
+	}
+}
+
 // TestLies replays rounds whose every signature is right.
 func TestLies(t *testing.T) {
 	for _, c := range []struct {

@@ -133,10 +133,10 @@ func (b *builder) step(r uint64, sum []float32) error {
 	if err := trainer.Apply(b.Spec, b.state, sum, targets, scalars); err != nil {
 		return err
 	}
-	if r%cadence != 0 {
+	last := view.Last
+	if last.Step%cadence != 0 {
 		return nil
 	}
-	last := view.Last
 	if err := b.save(r, checkpoint.Manifest{
 		Run: b.ID, Round: r, Parent: b.parent, Tokenizer: b.Spec.Tokenizer, Shards: b.Spec.Shards,
 		Sequences: run.Count(view.Ledger.Consumed) + run.Count(view.Ledger.Rejected),
@@ -168,4 +168,17 @@ func (b *builder) signCheckpoint(r uint64) error {
 		}
 	}
 	return checkpoint.WriteSignatures(b.kept[r], signatures)
+}
+
+// rewind takes the run back to its last signed checkpoint.
+func (b *builder) rewind() error {
+	signed := b.machine.View().Signed
+	to := signed[len(signed)-1]
+	back := run.Rewind{Number: 1, Round: to.Round, Manifest: to.Manifest}
+	if err := b.all(b.Coordinators[:b.Spec.Threshold], back); err != nil {
+		return err
+	}
+	var err error
+	b.state, _, _, err = checkpoint.Read(b.kept[to.Round])
+	return err
 }

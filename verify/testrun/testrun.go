@@ -33,6 +33,7 @@ type Script struct {
 	Liar       uint64 // the last member computes samples that are not its own
 	Disorder   uint64 // all members agree on a sum in another order
 	Rate       uint64 // all members step at twice the learning rate
+	Rewind     uint64 // the coordinators take it back, to the checkpoint before
 }
 
 // Run is a finished run.
@@ -200,9 +201,14 @@ func (b *builder) train(ctx context.Context) error {
 	if err := b.all(b.Coordinators, run.Accept{Spec: b.ID}); err != nil {
 		return err
 	}
-	for r := uint64(1); r <= rounds; r++ {
+	for r := uint64(1); b.machine.View().Status == state.Running; r++ {
 		if err := b.round(ctx, r); err != nil {
 			return fmt.Errorf("round %d: %w", r, err)
+		}
+		if r == b.script.Rewind {
+			if err := b.rewind(); err != nil {
+				return err
+			}
 		}
 	}
 	if v := b.machine.View(); v.Status != state.Finished {
