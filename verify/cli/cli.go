@@ -138,10 +138,11 @@ log.`,
 		Example: "  " + name + " run --run 3f9c… --evidence evidence",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := c.open(cmd.Context())
+			e, err := c.open()
 			if err != nil || e == nil {
 				return err
 			}
+			c.vectors(cmd.Context(), e)
 			c.notChecked("the training itself: `" + name + " replay` does a round again")
 			return c.end(e)
 		},
@@ -178,7 +179,7 @@ round, and both thresholds of signatures.`,
 		Example: "  " + name + " checkpoint --run 3f9c… --evidence evidence --checkpoint downloaded",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := c.open(cmd.Context())
+			e, err := c.open()
 			if err != nil || e == nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func (c *command) replayAlone(ctx context.Context) error {
 	if c.processors < 0 {
 		return usagef("--processors: want 0 or more, got %d", c.processors)
 	}
-	e, err := c.open(ctx)
+	e, err := c.open()
 	if err != nil || e == nil {
 		return err
 	}
