@@ -22,6 +22,9 @@ import (
 // lag behind.
 const farewell = 3 * time.Second
 
+// holderHeard is how recent a report must be for its process to be alive.
+const holderHeard = 3 * reportEvery
+
 // CoordinatorConfig says what one coordinator of a run is.
 type CoordinatorConfig struct {
 	Spec run.Spec
@@ -49,8 +52,9 @@ type Coordinator struct {
 	group *coordinator.Coordinator
 	seeds *seeds
 
-	mu      sync.Mutex // guards reports
+	mu      sync.Mutex // guards the fields below
 	reports map[identity.Address]Report
+	holders map[identity.Address]uint64 // the process that reports under a member's key
 }
 
 // Report is what a member said of itself last, and when.
@@ -77,7 +81,7 @@ func OpenCoordinator(cfg CoordinatorConfig) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{cfg: cfg, id: id, reports: map[identity.Address]Report{}}
+	c := &Coordinator{cfg: cfg, id: id, reports: map[identity.Address]Report{}, holders: map[identity.Address]uint64{}}
 	if c.lock, err = LockDir(cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -111,7 +115,7 @@ func (c *Coordinator) open() error {
 	}
 	c.host.serveSubmit(c.group.Propose)
 	c.host.serveFollow(c.group)
-	c.host.serveProgress(c.take)
+	c.host.serveProgress(c.admit, c.take)
 	c.host.servePeers()
 	c.host.serveObjects(c.seeds.store)
 	return nil
@@ -125,12 +129,26 @@ func (c *Coordinator) probe(ctx context.Context, a identity.Address) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := c.host.connect(ctx, info); err != nil {
+		return err
+	}
 	select {
 	case result := <-ping.Ping(ctx, c.host.libp2p, info.ID):
 		return result.Error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// admit refuses a second process under one key while the first is heard.
+func (c *Coordinator) admit(from identity.Address, process uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.holders[from] != process && time.Since(c.reports[from].At) < holderHeard {
+		return fmt.Errorf("another process takes part with key %s; one key is one process's: stop one, or make a key with `allmend keys new`", from)
+	}
+	c.holders[from] = process
+	return nil
 }
 
 func (c *Coordinator) take(from identity.Address, p coordinator.Progress) {

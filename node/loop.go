@@ -20,6 +20,9 @@ const (
 	followAgain    = 250 * time.Millisecond // after a stream broke
 	introduceEvery = 5 * time.Second
 	speakAgain     = 200 * time.Millisecond
+	// sameKeyPatience is how long a coordinator may take a process that has
+	// just died for a second one under its key.
+	sameKeyPatience = 2 * holderHeard
 )
 
 // errFinished ends the loop when the run is over.
@@ -57,6 +60,7 @@ func (n *Node) loop(ctx context.Context, ready <-chan error, all *sync.WaitGroup
 				ready = nil
 				all.Go(func() { n.worker.run(n.tasks, n.done) })
 			}
+		case err = <-n.broken:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -400,8 +404,19 @@ func (n *Node) reportAll(ctx context.Context) {
 }
 
 func (n *Node) reportTo(ctx context.Context, c identity.Address) {
+	since := time.Now()
 	for ctx.Err() == nil {
-		if err := n.host.report(ctx, c, n.pulse.get); err != nil && ctx.Err() == nil {
+		err := n.host.report(ctx, c, n.process, n.pulse.get)
+		if !errors.As(err, new(*SameKeyError)) {
+			since = time.Now()
+		} else if time.Since(since) > sameKeyPatience {
+			select {
+			case n.broken <- err:
+			default: // another coordinator said so first
+			}
+			return
+		}
+		if ctx.Err() == nil {
 			n.logger.Debug("no reports to a coordinator", "coordinator", c, "error", err)
 		}
 		select {

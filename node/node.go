@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +63,9 @@ type Node struct {
 	tasks  chan task         // to the worker
 	done   chan member.Event // from the worker
 	speech chan run.Signed   // to the speaker
+	broken chan error        // from elsewhere: this process must end
+
+	process uint64 // random; names this process to coordinators
 
 	mu       sync.Mutex // guards the fields below
 	status   Status
@@ -86,8 +91,11 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, id: id, logger: cfg.Logger, rings: newRings(), pulse: newPulse(), consumed: map[uint64]uint64{},
-		inbox: make(chan message), tasks: make(chan task, 64), done: make(chan member.Event, 64), speech: make(chan run.Signed, 256),
+		inbox: make(chan message), tasks: make(chan task, 64), done: make(chan member.Event, 64), speech: make(chan run.Signed, 256), broken: make(chan error, 1),
 	}
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	n.process = binary.BigEndian.Uint64(random[:])
 	if n.lock, err = LockDir(cfg.Dir); err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func (h *Host) connectAll(ctx context.Context) {
 	for _, c := range h.book.Contacts() {
 		if info, ok := h.book.Find(c.Address); ok && !h.Connected(c.Address) {
 			all.Go(func() {
-				if err := h.libp2p.Connect(ctx, info); err != nil && ctx.Err() == nil {
+				if err := h.connect(ctx, info); err != nil && ctx.Err() == nil {
 					h.logger.Debug("no connection to a peer", "peer", c.Address, "error", err)
 				}
 			})

@@ -141,8 +141,8 @@ func (h *Host) dial(ctx context.Context, to identity.Address, id protocol.ID) (*
 	}
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	if err := h.libp2p.Connect(ctx, info); err != nil {
-		return nil, fmt.Errorf("connecting to peer %s: %w", to, err)
+	if err := h.connect(ctx, info); err != nil {
+		return nil, err
 	}
 	raw, err := h.libp2p.NewStream(ctx, info.ID, id)
 	if err != nil {
@@ -155,6 +155,17 @@ func (h *Host) dial(ctx context.Context, to identity.Address, id protocol.ID) (*
 		return nil, errors.Join(h.explain(to, info.ID, id, err), raw.Reset())
 	}
 	return s, nil
+}
+
+// connect connects to a peer unless there is a connection. It does not back
+// off after a failure, as libp2p does for seconds: a peer that has just
+// restarted must be reached at once, and who calls waits between tries.
+func (h *Host) connect(ctx context.Context, info peer.AddrInfo) error {
+	if err := h.libp2p.Connect(network.WithForceDirectDial(ctx, "allmend"), info); err != nil {
+		address, _ := AddressOf(info.ID)
+		return fmt.Errorf("connecting to peer %s: %w", address, err)
+	}
+	return nil
 }
 
 // explain turns "no such protocol" into what a person can act on.
