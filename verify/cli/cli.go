@@ -97,9 +97,9 @@ allow; it ends by naming what was not checked.`,
 	})
 	root.SetUsageTemplate(root.UsageTemplate() + "\n" + exitCodes)
 	flags := root.PersistentFlags()
-	flags.StringVar(&c.run, "run", "", "ID of the run: 64 hexadecimal digits, from somebody you trust")
-	flags.StringVar(&c.evidence, "evidence", "", "folder that `allmend run fetch` wrote")
-	flags.StringArrayVar(&c.heads, "head", nil, "head.json of somebody else's evidence, to compare histories with; may be repeated")
+	flags.StringVar(&c.run, "run", "", "`ID` of the run: 64 hexadecimal digits, from somebody you trust")
+	flags.StringVar(&c.evidence, "evidence", "", "`FOLDER` that allmend run fetch wrote")
+	flags.StringArrayVar(&c.heads, "head", nil, "head.json `FILE` of somebody else's evidence, to compare histories with; may be repeated")
 	flags.BoolVar(&c.json, "json", false, "print one JSON object per line to standard output, and nothing else there")
 	c.shardsFlag(root)
 	c.checkpointFlag(root)
@@ -116,15 +116,15 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 func (c *command) shardsFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.shards, "shards", "", "folder of the run's shards, from `allmend shards fetch`")
+	cmd.Flags().StringVar(&c.shards, "shards", "", "`FOLDER` of the run's shards, from allmend shards fetch")
 }
 
 func (c *command) checkpointFlag(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&c.checkpoints, "checkpoint", nil, "folder of a checkpoint beside those in the evidence; may be repeated")
+	cmd.Flags().StringArrayVar(&c.checkpoints, "checkpoint", nil, "`FOLDER` of a checkpoint beside those in the evidence; may be repeated")
 }
 
 func (c *command) processorsFlag(cmd *cobra.Command) {
-	cmd.Flags().IntVar(&c.processors, "processors", 0, "processors that a replay keeps busy; 0 means all (the result is the same)")
+	cmd.Flags().IntVar(&c.processors, "processors", 0, "replay on `N` processors; 0 means all (the result is the same)")
 }
 
 func (c *command) runCommand(name string) *cobra.Command {
@@ -166,7 +166,7 @@ func (c *command) shardsCommand(name string) *cobra.Command {
 }
 
 func (c *command) manifestFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.manifest, "manifest", "", "SHA-256 of the shards' manifest.json, instead of a run")
+	cmd.Flags().StringVar(&c.manifest, "manifest", "", "`SHA256` of the shards' manifest.json, instead of a run")
 }
 
 func (c *command) checkpointCommand(name string) *cobra.Command {
@@ -209,7 +209,7 @@ drawn by a seed hashed from the log's last root, or chosen with --round.`,
 	c.shardsFlag(cmd)
 	c.checkpointFlag(cmd)
 	c.processorsFlag(cmd)
-	cmd.Flags().Uint64Var(&c.round, "round", 0, "round to replay instead of the drawn one")
+	cmd.Flags().Uint64Var(&c.round, "round", 0, "replay round `N` instead of the drawn one")
 	cmd.Flags().BoolVar(&c.all, "all", false, "replay every round that the evidence covers")
 	return cmd
 }
