@@ -13,7 +13,7 @@ import (
 
 const (
 	webSeed  = 1
-	webPages = 16 // per site: enough that the default run sees no sample twice
+	webPages = 20 // per site: enough that the default run sees no sample twice
 )
 
 // built is what `allmend shards build --json` says, as far as it is used here.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/allmend-network/allmend/verify/forge"
 	"golang.org/x/term"
 )
 
@@ -182,7 +183,7 @@ func (d *demo) perform(ctx context.Context) error {
 	if _, err := s.train(ctx); err != nil {
 		return err
 	}
-	d.chapter("5  The end of the run: every process ends by itself")
+	d.chapter("5  The end of the run, and its evidence")
 	if err := s.finish(ctx); err != nil {
 		return err
 	}
@@ -195,7 +196,7 @@ func (d *demo) perform(ctx context.Context) error {
 		return err
 	}
 	d.say("and now the same of copies, each damaged or forged in one way:")
-	if err := d.forgeries(ctx, d.path("evidence"), d.path("shards")); err != nil {
+	if err := d.forgeries(ctx, d.path("evidence"), d.path("shards"), forge.Cases()); err != nil {
 		return err
 	}
 	d.chapter("8  The end")

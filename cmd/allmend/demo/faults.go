@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/allmend-network/allmend/verify/identity"
@@ -97,7 +98,7 @@ func (w *watch) corner(ctx context.Context) (c caught, held *peer, err error) {
 	for {
 		var round uint64
 		p, err := w.until(ctx, "a round is open with members that still compute", func(p picture) bool {
-			return p.Phase == "compute" && len(p.Roster) > 2 && len(p.Awaited) > 0 || p.Status == "finished"
+			return p.Phase == "compute" && len(p.Roster) > 1 && len(p.Awaited) > 0 || p.Status == "finished"
 		})
 		if err != nil {
 			return c, nil, err
@@ -197,10 +198,10 @@ func (w *watch) joinLate(ctx context.Context) error {
 	n := w.nodes[len(w.nodes)-1]
 	w.announce("%s, a key that the run does not know, wants to join", n.name)
 	started := time.Now()
-	if err := w.admit(ctx, n); err != nil {
+	if err := w.launch(n); err != nil {
 		return err
 	}
-	if err := w.launch(n); err != nil {
+	if err := w.admit(ctx, n); err != nil {
 		return err
 	}
 	p, err := w.until(ctx, n.name+" is in a round", func(p picture) bool {
@@ -217,13 +218,16 @@ func (w *watch) joinLate(ctx context.Context) error {
 
 // admit has the key taken in: more than half of the coordinators sign.
 func (w *watch) admit(ctx context.Context, n *peer) error {
-	for _, c := range w.coordinators[:len(w.coordinators)/2+1] {
-		_, err := w.tool(ctx, "members", "admit", n.address.String(), "--run", w.path("run"), "--key", w.keyFile(c.name), "--peer", c.multiaddr())
-		if err != nil {
-			return err
-		}
+	signing := w.coordinators[:len(w.coordinators)/2+1]
+	failed := make([]error, len(signing))
+	var all sync.WaitGroup
+	for i, c := range signing {
+		all.Go(func() {
+			_, failed[i] = w.tool(ctx, "members", "admit", n.address.String(), "--run", w.path("run"), "--key", w.keyFile(c.name), "--peer", c.multiaddr())
+		})
 	}
-	return nil
+	all.Wait()
+	return errors.Join(failed...)
 }
 
 // killLeader kills the leading coordinator while a ring is under way, which a

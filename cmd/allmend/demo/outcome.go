@@ -19,8 +19,7 @@ import (
 )
 
 const (
-	prompt      = "The"
-	maxGenerate = 32 // tokens
+	maxGenerate = 40 // tokens
 
 	// What training must reach on held-back pages, in nats a token.
 	startTolerance = 0.1 // around ln V
@@ -208,6 +207,10 @@ func (s *swarm) heldBack(ctx context.Context, e *verify.Evidence) error {
 
 // generate lets the trained model write a line, by the command for it.
 func (s *swarm) generate(ctx context.Context, checkpoint string) error {
+	prompt := "The"
+	if len(s.Inputs) == 0 {
+		prompt = "In spring, the"
+	}
 	answer, err := s.tool(ctx, "generate", "--json", "--checkpoint", checkpoint, "--prompt", prompt, "--tokens", fmt.Sprint(maxGenerate))
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ func TestStoryAsJSON(t *testing.T) {
 	s.say("a %q", "b")
 	s.show([]string{"nothing of this"})
 	s.tell("fault", fault{What: "was killed", Victim: "node-1", Recovery: 1.26}, "not this")
-	want := `{"event":"line","value":{"Text":"a \"b\""}}
+	want := `{"event":"line","value":{"text":"a \"b\""}}
 {"event":"fault","value":{"what":"was killed","victim":"node-1","round":0,"step":0,"recovery_seconds":1.3,"back_seconds":0.0}}
 `
 	if out.String() != want {
@@ -96,8 +96,8 @@ const wantReport = `  run         7f3a
   held back   7.641 before, 4.610 after, on 18,143 tokens of pages never trained on; their unigram entropy is 6.830
   planted     3 of 3 things planted in the web became what they had to
   not applied licence, toxicity: nobody has filtered these shards for that
-  faults      node-1 was killed (-9) in round 4, ring 1, caught at reduce-scatter step 1; round closed 2.5 s later; took part after 3.0 s
-              node-4 joined late in round 9; took part after 1.5 s
+  faults      node-1 was killed (-9) in round 4, ring 1, the others standing at reduce-scatter, step 1; the round was closed 2.5 s later; took part 3.0 s after its start
+              node-4 joined late in round 9; took part 1.5 s after its start
   verified    run  117 records
   forgeries   12 made, every one refused by name
   cost        88 s, 1024 MiB of memory at most over all processes

@@ -78,18 +78,15 @@ type artifact struct {
 }
 
 func (f fault) text() string {
-	at := ""
+	text := fmt.Sprintf("%s %s in round %d", f.Victim, f.What, f.Round)
 	if f.Phase != "" {
-		at = fmt.Sprintf(" in round %d, ring %d, caught at %s step %d", f.Round, f.Attempt, f.Phase, f.Step)
-	} else {
-		at = fmt.Sprintf(" in round %d", f.Round)
+		text += fmt.Sprintf(", ring %d, the others standing at %s, step %d", f.Attempt, f.Phase, f.Step)
 	}
-	text := fmt.Sprintf("%s %s%s", f.Victim, f.What, at)
 	if f.Recovery > 0 {
-		text += fmt.Sprintf("; round closed %.1f s later", f.Recovery)
+		text += fmt.Sprintf("; the round was closed %.1f s later", f.Recovery)
 	}
 	if f.Back > 0 {
-		text += fmt.Sprintf("; took part after %.1f s", f.Back)
+		text += fmt.Sprintf("; took part %.1f s after its start", f.Back)
 	}
 	return text
 }

@@ -9,31 +9,31 @@ import (
 
 // picture is the run at one moment, as its coordinators show it.
 type picture struct {
-	Status     string // "waiting", "running", "paused", "halted" or "finished"
-	Reason     string // of paused and halted
-	Phase      string // "gather", "compute", "reduce", "again" or "end"
-	Round      uint64
-	Attempt    uint64
-	Step       uint64 // rounds closed
-	LogSize    uint64
-	Leader     identity.Address
-	Ring       []identity.Address // contributors in ring order; before the ring, the roster
-	Roster     []identity.Address
-	Awaited    []identity.Address // whom the phase waits for
-	Checkpoint uint64             // round of the last signed one
-	Members    []member
-	Loss       float64 // of the round closed last; 0 before
-	Targets    uint64  // supervised tokens of the round closed last
+	Status     string             `json:"status"` // "waiting", "running", "paused", "halted" or "finished"
+	Reason     string             `json:"reason"` // of paused and halted
+	Phase      string             `json:"phase"`  // "gather", "compute", "reduce", "again" or "end"
+	Round      uint64             `json:"round"`
+	Attempt    uint64             `json:"attempt"`
+	Step       uint64             `json:"step"` // rounds closed
+	LogSize    uint64             `json:"log_size"`
+	Leader     identity.Address   `json:"leader"`
+	Roster     []identity.Address `json:"roster"`
+	Awaited    []identity.Address `json:"awaited"` // whom the phase waits for
+	Ring       []identity.Address `json:"ring"`    // contributors in ring order; before the ring, the roster
+	Members    []member           `json:"members"`
+	Checkpoint uint64             `json:"checkpoint"` // round of the last signed one
+	Loss       float64            `json:"loss"`       // of the round closed last; 0 before
+	Targets    uint64             `json:"targets"`    // supervised tokens of the round closed last
 }
 
 // member is what one member reports of itself.
 type member struct {
-	Address identity.Address
-	Expired bool
-	Round   uint64
-	Phase   string
-	Step    uint64
-	Waiting identity.Address // zero: for nobody
+	Address identity.Address `json:"address"`
+	Expired bool             `json:"expired"`
+	Round   uint64           `json:"round"`
+	Phase   string           `json:"phase"`
+	Step    uint64           `json:"step"`
+	Waiting identity.Address `json:"waiting"` // zero: for nobody
 }
 
 // names are what the demo calls its processes.

@@ -19,12 +19,21 @@ type story struct {
 	drawn    int // lines of the screen that stand below the text
 }
 
+// titled and said are a chapter and a line as JSON.
+type titled struct {
+	Title string `json:"title"`
+}
+
+type said struct {
+	Text string `json:"text"`
+}
+
 // chapter begins a part of the demo.
-func (s *story) chapter(title string) { s.tell("chapter", struct{ Title string }{title}, "\n"+title) }
+func (s *story) chapter(title string) { s.tell("chapter", titled{title}, "\n"+title) }
 
 // say prints a line that carries no data of its own.
 func (s *story) say(format string, args ...any) {
-	s.tell("line", struct{ Text string }{fmt.Sprintf(format, args...)}, fmt.Sprintf("  "+format, args...))
+	s.tell("line", said{fmt.Sprintf(format, args...)}, fmt.Sprintf("  "+format, args...))
 }
 
 // tell prints an event: v and its name as JSON, or text.

@@ -24,6 +24,8 @@ type finding struct {
 	Detail string `json:"detail"`
 }
 
+const maxLine = 160 // characters of a line about a forgery
+
 const refused = 1 // exit code of verify when something is not what it claims to be
 
 // inspect lets a stranger, who has the run's ID and two folders and nothing
@@ -68,9 +70,9 @@ func findings(answer []byte) ([]finding, error) {
 	return all, nil
 }
 
-// forgeries damages and forges copies of the folders in every way that package
-// forge knows. Each must be refused with the thing named.
-func (d *demo) forgeries(ctx context.Context, evidence, shards string) error {
+// forgeries damages and forges copies of the folders, each in one way. Each
+// must be refused with the thing named.
+func (d *demo) forgeries(ctx context.Context, evidence, shards string, cases []forge.Case) error {
 	id, err := digest.Parse(d.report.Run)
 	if err != nil {
 		return err
@@ -80,7 +82,6 @@ func (d *demo) forgeries(ctx context.Context, evidence, shards string) error {
 		return err
 	}
 	original := forge.Layout{Run: id, Evidence: evidence, Shards: shards, Stranger: stranger}
-	cases := forge.Cases()
 	tried := make([]chan attempt, len(cases))
 	ctx, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
@@ -105,7 +106,7 @@ func (d *demo) forgeries(ctx context.Context, evidence, shards string) error {
 		d.tell("refused", struct {
 			Forgery string `json:"forgery"`
 			Said    string `json:"said"`
-		}{c.Name, a.said}, fmt.Sprintf("  refused  %-44s %s", c.Name, a.said))
+		}{c.Name, a.said}, cut(fmt.Sprintf("  refused  %-44s %s", c.Name, a.said), maxLine))
 	}
 	d.check("forgeries", true, "%d of %d refused, each with the thing named", d.report.Forgeries, len(cases))
 	return nil

@@ -195,10 +195,19 @@ func (s *swarm) everyone() []*peer {
 	return all
 }
 
+// started is a process of the swarm as JSON.
+type started struct {
+	Name    string           `json:"name"`
+	Address identity.Address `json:"address"`
+	Process int              `json:"process"` // its ID
+	At      string           `json:"at"`      // multiaddr
+}
+
 // introduce says who takes part.
 func (s *swarm) introduce() {
 	for _, p := range s.everyone() {
-		s.say("%-14s %s  process %d, 127.0.0.1:%d", p.name, p.address, p.cmd.Process.Pid, p.port)
+		s.tell("process", started{p.name, p.address, p.cmd.Process.Pid, p.multiaddr()},
+			fmt.Sprintf("  %-14s %s  process %d, 127.0.0.1:%d", p.name, p.address, p.cmd.Process.Pid, p.port))
 	}
 }
 
@@ -208,7 +217,7 @@ func (s *swarm) train(ctx context.Context) (*watch, error) {
 	if _, err := w.until(ctx, "every coordinator has accepted the run and the first round is open", func(p picture) bool { return p.Round > 0 && p.Phase != "gather" || p.Step > 0 }); err != nil {
 		return w, err
 	}
-	w.closed = time.Now()
+	w.closed = []closing{{time.Now(), w.last.Step}}
 	if s.Faults {
 		if err := w.faults(ctx); err != nil {
 			return w, err

@@ -7,18 +7,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/allmend-network/allmend/verify/identity"
 )
 
 const (
-	lookEvery   = 20 * time.Millisecond
-	drawEvery   = 100 * time.Millisecond
-	askTimeout  = time.Second
-	maxStatus   = 1 << 20 // bytes of a coordinator's answer
-	patience    = 60 * time.Second
-	smoothSpeed = 0.5 // weight of the last round in the speed that is shown
+	lookEvery  = 20 * time.Millisecond
+	drawEvery  = 100 * time.Millisecond
+	askTimeout = time.Second
+	maxStatus  = 1 << 20 // bytes of a coordinator's answer
+	patience   = 60 * time.Second
+	speedOver  = 6 // closed rounds that the speed is taken over, one less at the beginning
 )
 
 // status is what a coordinator serves on localhost, as far as it is used here.
@@ -59,13 +60,19 @@ type watch struct {
 	stage  stage
 	client *http.Client
 	last   picture
-	closed time.Time // when the last round was seen to be closed
+	closed []closing // seen last, and the start
 	drawn  time.Time
+}
+
+// closing is when a step was seen to be done.
+type closing struct {
+	at   time.Time
+	step uint64
 }
 
 func newWatch(s *swarm) *watch {
 	return &watch{
-		swarm: s, closed: time.Now(), client: &http.Client{Timeout: askTimeout},
+		swarm: s, client: &http.Client{Timeout: askTimeout},
 		stage: stage{names: s.names, rounds: s.Rounds},
 	}
 }
@@ -92,10 +99,20 @@ func (w *watch) look(ctx context.Context) (picture, error) {
 			reports = s
 		}
 	}
+	if newest == nil && w.over() {
+		w.last.Status = "finished"
+		return w.last, nil
+	}
 	if newest == nil {
 		return picture{}, errors.Join(errors.New("no coordinator answers"), failed)
 	}
 	return newest.picture(reports), nil
+}
+
+// over reports whether every coordinator has ended well, which they do when
+// the run is finished.
+func (w *watch) over() bool {
+	return !slices.ContainsFunc(w.coordinators, func(c *peer) bool { return c.process == nil || c.alive() || c.err != nil })
 }
 
 func (w *watch) ask(ctx context.Context, c *peer) (*status, error) {
@@ -177,12 +194,10 @@ func (w *watch) until(ctx context.Context, what string, ok func(picture) bool) (
 // notice takes a new picture: one line for each closed round, or the screen.
 func (w *watch) notice(p picture) {
 	if p.Step > w.last.Step && p.Step > 0 {
-		took := time.Since(w.closed).Seconds()
-		speed := float64(p.Targets) * float64(p.Step-w.last.Step) / took
-		if w.stage.speed > 0 {
-			speed = smoothSpeed*speed + (1-smoothSpeed)*w.stage.speed
-		}
-		w.stage.speed, w.closed = speed, time.Now()
+		w.closed = append(w.closed, closing{time.Now(), p.Step})
+		w.closed = w.closed[max(0, len(w.closed)-speedOver):]
+		first := w.closed[0]
+		w.stage.speed = float64(p.Targets*(p.Step-first.step)) / time.Since(first.at).Seconds()
 		w.stage.losses = append(w.stage.losses, p.Loss)
 		if !w.live || w.json {
 			w.tell("round", p, w.stage.line(p))
