@@ -102,24 +102,42 @@ func (m *Machine) judgeCheckpoint(s said, st run.Checkpoint) (func(), error) {
 			c.Coordinators = withSignature(c.Coordinators, g)
 		} else {
 			c.Members = withSignature(c.Members, g)
+			c.Lost = without(c.Lost, s.by) // one that returns counts again
 		}
 		*list = slices.Clone(*list)
 		(*list)[i] = c
 	}, nil
 }
 
-// lose takes a's vote on checkpoints that are due: it is expired or removed.
+// lose ends the waiting for a's signature: it is expired, barred or removed.
+// What an expired one has signed already still counts.
 func (m *Machine) lose(a identity.Address) {
+	trusted := m.s.member(a) >= 0 && !m.barred(a)
 	m.s.Due = slices.Clone(m.s.Due)
-	for i := range m.s.Due {
-		if slices.Contains(m.s.Due[i].Contributors, a) {
-			m.s.Due[i].Lost = with(m.s.Due[i].Lost, a)
+	for i, c := range m.s.Due {
+		if _, signed := find(c.Members, a); slices.Contains(c.Contributors, a) && !(signed && trusted) {
+			m.s.Due[i].Lost = with(c.Lost, a)
+		}
+	}
+}
+
+// regain counts again what a signed: coordinators have admitted it again.
+func (m *Machine) regain(a identity.Address) {
+	m.s.Due = slices.Clone(m.s.Due)
+	for i, c := range m.s.Due {
+		if _, signed := find(c.Members, a); signed && c.Manifest.IsZero() {
+			m.s.Due[i].Lost = without(c.Lost, a)
 		}
 	}
 }
 
 // settleCheckpoints makes one CHECKPOINTED or SIGNED that has become due.
 func (m *Machine) settleCheckpoints() bool {
+	if m.s.Phase == End && m.s.Short != "" && len(m.s.Due) > 0 && len(m.s.Due[len(m.s.Due)-1].voters()) > 0 {
+		m.s.Short = ""
+		m.emit(run.Resumed{})
+		return true
+	}
 	for i, c := range m.s.Due {
 		if c.Manifest.IsZero() {
 			st, ok := c.agreed()
@@ -145,21 +163,23 @@ func (m *Machine) settleCheckpoints() bool {
 	return false
 }
 
-// agreed returns what more than half of c's voters signed, if none of them
-// signed another state.
-func (c Checkpoint) agreed() (run.Checkpoint, bool) {
+// votes returns what c's voters signed, by address.
+func (c Checkpoint) votes() []run.Checkpoint {
 	var votes []run.Checkpoint
 	for _, a := range c.voters() {
 		if g, ok := find(c.Members, a); ok {
 			votes = append(votes, g.Statement)
 		}
 	}
+	return votes
+}
+
+// majority returns what more than half of c's voters signed.
+func (c Checkpoint) majority() (run.Checkpoint, bool) {
+	votes := c.votes()
 	for _, v := range votes {
 		n := 0
 		for _, w := range votes {
-			if w.State != v.State {
-				return run.Checkpoint{}, false
-			}
 			if w == v {
 				n++
 			}
@@ -169,6 +189,14 @@ func (c Checkpoint) agreed() (run.Checkpoint, bool) {
 		}
 	}
 	return run.Checkpoint{}, false
+}
+
+// agreed returns what more than half of c's voters signed, if none of them
+// signed another state.
+func (c Checkpoint) agreed() (run.Checkpoint, bool) {
+	st, ok := c.majority()
+	other := func(v run.Checkpoint) bool { return v.State != st.State }
+	return st, ok && !slices.ContainsFunc(c.votes(), other)
 }
 
 // sign moves a checkpoint to the signed ones; older ones that are still due
@@ -199,9 +227,48 @@ func (m *Machine) unsigned() []identity.Address {
 // finish ends the run when its last checkpoint is signed.
 func (m *Machine) finish() bool {
 	if _, ok := m.s.signed(m.s.Last.Round); !ok {
-		return false
+		return m.decide()
 	}
 	m.s.Finished = true
 	m.emit(run.Finished{Round: m.s.Last.Round, Step: m.s.Step})
 	return true
+}
+
+// decide sees to it that the run's last checkpoint, which no later one covers,
+// is agreed on: whoever signed another state than the majority loses its vote;
+// without a majority the run halts, and without voters it waits, saying so.
+func (m *Machine) decide() bool {
+	c := m.s.Due[len(m.s.Due)-1]
+	if !c.Manifest.IsZero() || len(m.unsigned()) > 0 || m.s.Halted != "" {
+		return false
+	}
+	if len(c.voters()) == 0 {
+		return m.short(fmt.Sprintf("no contributor of round %d is left to sign the last checkpoint; it waits for one of them to come back", c.Round))
+	}
+	st, ok := c.majority()
+	if !ok {
+		m.halt(fmt.Sprintf("contributors of round %d signed different last checkpoints: %s; remove who is wrong, or rewind; then resume", c.Round, c.tally()))
+		return true
+	}
+	for _, a := range c.voters() {
+		if g, _ := find(c.Members, a); g.Statement.State != st.State {
+			m.s.Due = slices.Clone(m.s.Due)
+			m.s.Due[len(m.s.Due)-1].Lost = with(c.Lost, a)
+			m.expire(a, "signed another state than the majority")
+			return true
+		}
+	}
+	panic("state: a majority without dissent is agreed") // settleCheckpoints comes first
+}
+
+// tally says how c's votes fell: on states, or if all name one, on manifests.
+func (c Checkpoint) tally() string {
+	var states, manifests []digest.Sum
+	for _, v := range c.votes() {
+		states, manifests = append(states, v.State), append(manifests, v.Manifest)
+	}
+	if len(ballots(states)) == 1 {
+		return "manifests " + tally(manifests) + " of one state, by different versions of the program"
+	}
+	return "states " + tally(states)
 }

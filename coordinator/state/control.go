@@ -171,7 +171,7 @@ func (m *Machine) control(st run.Control) {
 func (m *Machine) endHere() {
 	m.emit(run.Finishing{Round: m.s.Last.Round})
 	m.s.Phase, m.s.Round, m.s.Attempt = End, m.s.Last.Round, 0
-	m.s.Ready = []Readiness{}
+	m.s.Ready, m.s.Short = []Readiness{}, ""
 	known := func(c Checkpoint) bool { return c.Round == m.s.Last.Round }
 	if !slices.ContainsFunc(m.s.Signed, known) && !slices.ContainsFunc(m.s.Due, known) {
 		m.due()

@@ -168,7 +168,7 @@ func (m *Machine) keys(role string) ([]identity.Address, error) {
 // change carries out a Member statement that passed checkMember.
 func (m *Machine) change(st run.Member) {
 	m.s.Changes++
-	m.emit(run.Changed{Number: st.Number, Action: st.Action, Role: st.Role, Subject: st.Subject, Successor: st.Successor})
+	m.emit(run.Changed(st))
 	enters := st.Subject
 	if st.Action != run.Admit {
 		m.remove(st.Role, st.Subject)
@@ -180,6 +180,7 @@ func (m *Machine) change(st run.Member) {
 	switch st.Role {
 	case run.RoleMember:
 		m.s.setMember(Member{Address: enters, Expired: m.expiredNow(enters)})
+		m.regain(enters)
 	case run.RoleCoordinator:
 		m.s.Coordinators = with(m.s.Coordinators, enters)
 		m.s.Distrusted = without(m.s.Distrusted, enters)

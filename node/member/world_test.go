@@ -163,7 +163,7 @@ func (w *world) say(st run.Statement, who ...string) {
 func (w *world) sign(t run.Checkpointed) {
 	for _, c := range w.coordinators() {
 		if !w.mute[c] {
-			w.say(run.Checkpoint{Round: t.Round, Manifest: t.Manifest, State: t.State}, c)
+			w.say(run.Checkpoint(t), c)
 		}
 	}
 }
