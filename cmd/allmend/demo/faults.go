@@ -211,7 +211,7 @@ func (w *watch) joinLate(ctx context.Context) error {
 		return err
 	}
 	f := fault{What: "joined late", Victim: n.name, Round: p.Round, Back: since(started)}
-	w.say("  admitted by %d coordinators, %s fetched a checkpoint, caught up, and is in round %d after %.1f s", len(w.coordinators)/2+1, n.name, p.Round, f.Back)
+	w.say("  admitted by %d coordinators, %s, which had the run's ID only, fetched the rest, caught up, and is in round %d after %.1f s", len(w.coordinators)/2+1, n.name, p.Round, f.Back)
 	w.survived(f)
 	return nil
 }

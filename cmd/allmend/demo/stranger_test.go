@@ -38,14 +38,9 @@ func TestMain(m *testing.M) {
 // testDemo returns a demo without a swarm that can run tools.
 func testDemo(t *testing.T) *demo {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds the binary and starts processes")
-	}
-	path, err := self()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := testBinary(t)
 	d := &demo{dir: t.TempDir(), story: newStory(Options{Stdout: io.Discard, Stderr: t.Output()})}
+	var err error
 	if d.supervisor, err = newSupervisor(path, d.path("logs")); err != nil {
 		t.Fatal(err)
 	}

@@ -128,24 +128,30 @@ func (s *swarm) fix(ctx context.Context) error {
 }
 
 // arguments settles how each peer is started, now and after it was killed.
+// Coordinators have the shards and serve them; nodes fetch the blocks they need
+// from them and from each other.
 func (s *swarm) arguments() {
 	var known []string
 	for _, c := range s.coordinators {
 		known = append(known, "--peer", c.multiaddr())
 	}
 	for _, c := range s.coordinators {
-		c.args = append([]string{"coordinator", "--accept", "--heartbeat", "300ms", "--status", fmt.Sprintf("127.0.0.1:%d", c.statusPort)}, s.common(c)...)
-		c.args = append(c.args, known...)
+		c.args = append([]string{"coordinator", "--accept", "--heartbeat", "300ms", "--shards", s.path("shards"), "--status", fmt.Sprintf("127.0.0.1:%d", c.statusPort)}, s.common(c)...)
+		c.args = append(append(c.args, "--run", s.path("run")), known...)
 	}
-	for _, n := range s.nodes {
-		n.args = append([]string{"node", "--stay", "--shards", s.path("shards")}, s.common(n)...)
-		n.args = append(n.args, known...)
+	for i, n := range s.nodes {
+		run := s.path("run")
+		if i == s.Nodes {
+			run = s.id // the late one knows no more; the rest comes from peers
+		}
+		n.args = append([]string{"node", "--stay"}, s.common(n)...)
+		n.args = append(append(n.args, "--run", run), known...)
 	}
 }
 
 func (s *swarm) common(p *peer) []string {
 	return []string{
-		"--run", s.path("run"), "--key", s.keyFile(p.name), "--data", s.path(p.name),
+		"--key", s.keyFile(p.name), "--data", s.path(p.name),
 		"--listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", p.port), "--log-format", "json",
 	}
 }
