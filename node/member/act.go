@@ -19,7 +19,14 @@ func (m *Member) act() []Action {
 		}
 		m.job = nil
 	}
-	if !m.log.admitted || m.log.barred {
+	if m.log.finished && m.outside() {
+		if m.job != nil {
+			out = append(out, Cancel{jobOf(m.job)})
+		}
+		m.job, m.ended = nil, true
+		return append(out, Finish{m.log.target()})
+	}
+	if m.outside() {
 		return out
 	}
 	for m.job == nil && !m.blocked && !m.ended {
@@ -34,6 +41,9 @@ func (m *Member) act() []Action {
 	}
 	return out
 }
+
+// outside reports whether self takes no part in the run.
+func (m *Member) outside() bool { return !m.log.admitted || m.log.barred }
 
 // moot reports whether the log has made the job under way useless.
 func (m *Member) moot() bool {
@@ -62,6 +72,9 @@ func (m *Member) sync() []Action {
 	}
 	if m.held != nil {
 		if want, ok := m.log.rootAfter(m.held.round); ok && want != m.held.root {
+			if next := m.dissent(); next != nil {
+				return next
+			}
 			if why := m.mistrust(); m.wrong == maxWrong {
 				m.ended = true
 				return []Action{Diverged{fmt.Sprintf("%s has root %s here and %s in the log, %d times now: check this machine's memory, and that it runs the same version as the others", why, m.held.root, want, m.wrong)}}
@@ -86,6 +99,23 @@ func (m *Member) sync() []Action {
 		Job: m.number(), Round: c.Round, Step: c.Step, Reduced: c.Reduced, Targets: c.Targets,
 		Scalars: c.scalars, Observer: !slices.Contains(c.Contributors, m.log.self),
 	})
+}
+
+// dissent says what a contributor that has applied a round itself found, before
+// it believes the log's other root: those who agreed on that may have been few.
+func (m *Member) dissent() []Action {
+	if !m.held.own {
+		return nil
+	}
+	if !m.spoken(m.held.round) {
+		if next := m.keep(); next != nil {
+			return next
+		}
+	}
+	if m.held.round != m.log.target() || m.log.phase == state.End || m.log.finished {
+		return nil
+	}
+	return m.sayReady(m.log.round, 0)
 }
 
 // mistrust counts that the state held is not what the log names, and forgets
@@ -129,11 +159,21 @@ func (m *Member) keep() []Action {
 			Parent: c.parent, LogSize: c.size, LogRoot: c.root, Targets: c.targets,
 		})
 	}
-	if due && !slices.Contains(m.checkpoints, round) {
-		m.checkpoints = append(m.checkpoints, round)
-		return []Action{Submit{run.Checkpoint{Round: round, Manifest: m.written[w].Manifest, State: m.held.root}}}
+	want, _ := m.log.rootAfter(round)
+	if m.spoken(round) || !due && want == m.held.root {
+		return nil
 	}
-	return nil
+	m.checkpoints = append(m.checkpoints, round)
+	if c := m.checkpoint; c != nil && c.Round == round {
+		return []Action{Submit{*c}} // signed before: it may be on its way
+	}
+	return []Action{Submit{run.Checkpoint{Round: round, Manifest: m.written[w].Manifest, State: m.held.root}}}
+}
+
+// spoken reports whether self has signed a checkpoint of a round: another one
+// would be equivocation.
+func (m *Member) spoken(round uint64) bool {
+	return slices.Contains(m.checkpoints, round) || slices.Contains(m.log.said, round)
 }
 
 // takePart returns what a member that holds the right state does in the phase

@@ -87,11 +87,12 @@ func (Retry) event()             {}
 // Disk is what a process finds on its own disk when it starts. The state itself
 // is not kept there: it follows from a checkpoint and reduced vectors.
 type Disk struct {
-	Checkpoints []Checkpoint // written by this member or fetched, in any order
-	Reduced     []digest.Sum // reduced vectors
-	Commit      *run.Commit  // the last one signed
-	Vector      bool         // the contribution that Commit names is there, whole
-	Result      *run.Result  // the last one signed
+	Checkpoints []Checkpoint    // written by this member or fetched, in any order
+	Reduced     []digest.Sum    // reduced vectors
+	Commit      *run.Commit     // the last one signed
+	Vector      bool            // the contribution that Commit names is there, whole
+	Result      *run.Result     // the last one signed
+	Checkpoint  *run.Checkpoint // the last one signed
 }
 
 // Checkpoint names the state after a closed round.

@@ -31,23 +31,25 @@ type Member struct {
 	wrongAt uint64
 	ended   bool // Finish or Diverged was given
 
-	ready       run.Ready  // the last one submitted
-	sent        run.Commit // the last one submitted
-	resulted    run.Result // the last one submitted
-	faulted     run.Result // round and attempt of the last ring that broke
-	checkpoints []uint64   // rounds whose Checkpoint was submitted
+	ready       run.Ready       // the last one submitted
+	sent        run.Commit      // the last one submitted
+	resulted    run.Result      // the last one submitted
+	faulted     run.Result      // round and attempt of the last ring that broke
+	checkpoints []uint64        // rounds whose Checkpoint was submitted
+	checkpoint  *run.Checkpoint // the last one signed before this process began
 }
 
 // held is the state in memory: that after a closed round.
 type held struct {
 	round uint64
 	root  digest.Sum
+	own   bool // contributed to the round and applied it
 }
 
 // New returns a member of a run that has seen nothing of its log.
 func New(self identity.Address, spec run.Spec, disk Disk) *Member {
 	return &Member{
-		log: newPicture(self, spec), commit: disk.Commit, vector: disk.Vector, result: disk.Result,
+		log: newPicture(self, spec), commit: disk.Commit, vector: disk.Vector, result: disk.Result, checkpoint: disk.Checkpoint,
 		reduced: slices.Clone(disk.Reduced), written: slices.Clone(disk.Checkpoints),
 	}
 }
@@ -89,9 +91,11 @@ func (m *Member) forget(actions []Action) {
 	if m.log.excluded {
 		m.log.excluded, m.held = false, nil
 	}
-	if m.log.unheard {
-		m.log.unheard, m.ready = false, run.Ready{}
+	other := m.log.ready
+	if m.log.unheard || other.Round == m.ready.Round && other.Attempt == m.ready.Attempt && other.State != m.ready.State {
+		m.ready = run.Ready{}
 	}
+	m.log.unheard, m.log.ready = false, run.Ready{}
 }
 
 // needed reports whether a reduced vector may still be applied.
@@ -106,7 +110,7 @@ func (m *Member) complete(e Event) []Action {
 	case Restore:
 		if e, ok := e.(Restored); ok && e.Job == job.Job {
 			m.job = nil
-			m.held = &held{job.Checkpoint.Round, e.Root}
+			m.held = &held{round: job.Checkpoint.Round, root: e.Root}
 			if c := job.Checkpoint; !c.Local && c.Round > 0 {
 				c.Local = true
 				m.written = append(m.written, c)
@@ -122,7 +126,7 @@ func (m *Member) complete(e Event) []Action {
 	case Apply:
 		if e, ok := e.(Applied); ok && e.Job == job.Job {
 			m.job = nil
-			m.held = &held{job.Round, e.Root}
+			m.held = &held{job.Round, e.Root, !job.Observer}
 			return nil
 		}
 	case Compute:

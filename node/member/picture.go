@@ -32,6 +32,8 @@ type picture struct {
 	closed       []closing    // not void, after the older signed checkpoint
 	signed       []Checkpoint // the last two, oldest first; the first is of round 0
 	due          []uint64     // rounds whose checkpoint is not signed yet
+	said         []uint64     // rounds about whose checkpoint self has spoken
+	ready        run.Ready    // self's last one among the entries just seen
 	unheard      bool         // self was expired: its Ready must be said again
 }
 
@@ -57,6 +59,9 @@ func newPicture(self identity.Address, spec run.Spec) picture {
 // see takes one log entry and returns what people or the disk must know at
 // once.
 func (p *picture) see(e state.Entry) []Action {
+	if e.Statement != nil && e.Signer == p.self {
+		p.seeOwn(e.Statement.Statement)
+	}
 	switch t := e.Transition.(type) {
 	case run.Open:
 		p.phase, p.attempt, p.highest, p.open = state.Compute, 0, t.Round, t
@@ -103,6 +108,17 @@ func (p *picture) see(e state.Entry) []Action {
 		}
 	}
 	return nil
+}
+
+// seeOwn notes what self has said: in this life, or in one that its disk
+// remembers nothing of.
+func (p *picture) seeOwn(s run.Statement) {
+	switch st := s.(type) {
+	case run.Ready:
+		p.ready = st
+	case run.Checkpoint:
+		p.said = append(p.said, st.Round)
+	}
 }
 
 func (p *picture) gather() {
@@ -183,6 +199,7 @@ func (p *picture) seeSigned(t run.CheckpointSigned) []Action {
 	p.signed = p.signed[max(0, len(p.signed)-2):]
 	p.due = slices.DeleteFunc(p.due, func(r uint64) bool { return r <= t.Round })
 	oldest := p.signed[0].Round
+	p.said = slices.DeleteFunc(p.said, func(r uint64) bool { return r <= oldest })
 	p.closed = slices.DeleteFunc(p.closed, func(c closing) bool { return c.Round <= oldest })
 	return []Action{Prune{oldest}}
 }
