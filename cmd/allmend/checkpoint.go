@@ -157,8 +157,12 @@ func (a *client) fetchCheckpoint(ctx context.Context, c *console, k state.Checkp
 			return err
 		}
 	}
-	if _, _, err := checkpoint.Check(dir); err != nil {
+	_, m, err := checkpoint.Check(dir)
+	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(dir, 0o755), shards.Publish(dir, out))
+	for _, f := range m.Files {
+		err = errors.Join(err, os.Chmod(filepath.Join(dir, f.Path), 0o644))
+	}
+	return errors.Join(err, os.Chmod(dir, 0o755), shards.Publish(dir, out))
 }

@@ -45,19 +45,38 @@ type client struct {
 
 // connect starts a host and gets the run's Spec: from disk or, of a run known
 // by its ID alone, from a peer.
-func (t *target) connect(ctx context.Context, c *console) (_ *client, err error) {
-	if t.run == "" || len(t.peers) == 0 {
-		return nil, usagef("--run and --peer are needed: which run, and whom to ask about it")
+func (t *target) connect(ctx context.Context, c *console) (*client, error) {
+	if t.run == "" {
+		return nil, usagef("--run is needed: the run's folder, or its ID")
 	}
-	a := &client{logger: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
-	if a.id, err = digest.Parse(t.run); err != nil {
-		if a.spec, err = readSpec(t.run); err != nil {
+	var spec run.Spec
+	id, err := digest.Parse(t.run)
+	if err != nil {
+		if spec, err = readSpec(t.run); err != nil {
 			return nil, err
 		}
-		if a.id, err = a.spec.ID(); err != nil {
+		if id, err = spec.ID(); err != nil {
 			return nil, err
 		}
 	}
+	a, err := t.open(c, id)
+	if err != nil {
+		return nil, err
+	}
+	if a.spec = spec; spec.Version == 0 {
+		if a.spec, err = a.fetchSpec(ctx, t.timeout); err != nil {
+			return nil, errors.Join(err, a.host.Close())
+		}
+	}
+	return a, nil
+}
+
+// open starts a host that knows the given peers.
+func (t *target) open(c *console, id run.ID) (*client, error) {
+	if len(t.peers) == 0 {
+		return nil, usagef("--peer is needed: whom to ask")
+	}
+	a := &client{id: id, logger: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	for _, text := range t.peers {
 		address, _, err := node.ParseContact(text)
 		if err != nil {
@@ -69,15 +88,8 @@ func (t *target) connect(ctx context.Context, c *console) (_ *client, err error)
 	if err != nil {
 		return nil, err
 	}
-	if a.host, err = node.OpenHost(node.HostConfig{Key: key, Run: a.id, Software: software, Peers: t.peers, Logger: a.logger}); err != nil {
-		return nil, err
-	}
-	if a.spec.Version == 0 {
-		if a.spec, err = a.fetchSpec(ctx, t.timeout); err != nil {
-			return nil, errors.Join(err, a.host.Close())
-		}
-	}
-	return a, nil
+	a.host, err = node.OpenHost(node.HostConfig{Key: key, Run: id, Software: software, Peers: t.peers, Logger: a.logger})
+	return a, err
 }
 
 // fetchSpec gets the Spec that the run's ID names.

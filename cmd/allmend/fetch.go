@@ -116,7 +116,24 @@ func (a *client) mayHold(dir string) error {
 	return err
 }
 
+// fill brings the folder up to date. A run that goes on meanwhile may drop
+// what was wanted, when a newer checkpoint has taken its place; then what is
+// wanted is another.
 func (f *evidence) fill(ctx context.Context, timeout time.Duration) error {
+	const tries = 3
+	for try := 1; ; try++ {
+		f.result.Missing, f.result.Checkpoints, f.result.Vectors = []string{}, []uint64{}, 0
+		size := f.result.Records
+		if err := f.once(ctx, timeout); err != nil {
+			return err
+		}
+		if len(f.result.Missing) == 0 || try == tries || f.result.Records == size {
+			return nil
+		}
+	}
+}
+
+func (f *evidence) once(ctx context.Context, timeout time.Duration) error {
 	if err := f.log(ctx, timeout); err != nil {
 		return err
 	}
@@ -127,7 +144,14 @@ func (f *evidence) fill(ctx context.Context, timeout time.Duration) error {
 	f.result.Records = e.Size
 	f.introduce(ctx)
 	for _, k := range e.View.Signed {
-		if err := f.checkpoint(ctx, k); err != nil {
+		err := f.checkpoint(ctx, k)
+		if errors.As(err, new(unavailableError)) {
+			err = f.miss(ctx, fmt.Sprintf("the checkpoint of round %d", k.Round), err)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
 			return err
 		}
 		f.result.Checkpoints = append(f.result.Checkpoints, k.Round)
@@ -200,7 +224,8 @@ func signaturesOf(k state.Checkpoint) *checkpoint.Signatures {
 	return s
 }
 
-// rounds fetches what the rounds since the older checkpoint need to be
+// rounds fetches, newest first because the oldest may be dropped any moment
+// anyhow, what the rounds since the older checkpoint need to be
 // replayed: reduced vectors, and the hashes of each contributor's units.
 func (f *evidence) rounds(ctx context.Context, e *verify.Evidence) error {
 	var wanted []verify.Round
@@ -212,7 +237,7 @@ func (f *evidence) rounds(ctx context.Context, e *verify.Evidence) error {
 	size := 4 * int64(f.spec.Model.Params())
 	shown := f.c.progress("rounds", int64(len(wanted)), false)
 	defer shown.end()
-	for _, r := range wanted {
+	for _, r := range slices.Backward(wanted) {
 		if err := f.vector(ctx, r, size); err != nil {
 			return err
 		}
@@ -269,8 +294,8 @@ func (f *evidence) miss(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	f.logger.Debug("an object is missing", "what", what, "error", err)
 	f.result.Missing = append(f.result.Missing, what)
-	f.c.note("%s: %v", what, err)
 	return nil
 }
 
@@ -307,7 +332,8 @@ func (a *client) holders(first []identity.Address) []identity.Address {
 	return all
 }
 
-// introduce learns from the given peers where the others are.
+// introduce connects to the given peers and learns from them where the others
+// are.
 func (a *client) introduce(ctx context.Context) {
 	for _, peer := range a.peers {
 		if err := a.host.Introduce(ctx, peer); err != nil {

@@ -81,10 +81,10 @@ func (c *console) take(ctx context.Context, p *peerFlags, r ready, n *node.Node)
 	cancel()
 	<-done
 	s := n.Status()
-	if err != nil || !s.Finished || len(s.View.Signed) == 0 {
+	if !s.Finished || len(s.View.Signed) == 0 {
 		return err
 	}
 	last := s.View.Signed[len(s.View.Signed)-1]
 	end := endResult{"ENDED", last.Round, last.Step, last.State, filepath.Join(p.data, "checkpoints", fmt.Sprintf("%d-%s", last.Round, last.Manifest))}
-	return c.result(end, fmt.Sprintf("the run is finished after round %d; the model is in %s\n  allmend generate --checkpoint %s --prompt TEXT", end.Round, end.Checkpoint, end.Checkpoint))
+	return errors.Join(err, c.result(end, fmt.Sprintf("the run is finished after round %d; the model is in %s\n  allmend generate --checkpoint %s --prompt TEXT", end.Round, end.Checkpoint, end.Checkpoint)))
 }

@@ -17,7 +17,7 @@ import (
 
 func shardsCommand(c *console) *cobra.Command {
 	return group(c, "shards", "Turn texts into shards that a run trains on, look at them, pass them on",
-		shardsBuild(c), shardsInspect(c), tokenizerCommand(c))
+		shardsBuild(c), shardsInspect(c), shardsPublish(c), shardsFetch(c), tokenizerCommand(c))
 }
 
 // shardsResult is what the commands say about a shard folder.
