@@ -15,6 +15,7 @@ type Checkpoint struct {
 	Closing
 	Manifest     digest.Sum         `json:"manifest"` // zero until more than half of the contributors agree
 	State        digest.Sum         `json:"state"`
+	Next         digest.Sum         `json:"next"`                   // root that the round after it opened from; zero until one has
 	Members      []Signature        `json:"member_signatures"`      // by address
 	Coordinators []Signature        `json:"coordinator_signatures"` // by address
 	Lost         []identity.Address `json:"lost"`                   // contributors expired or removed since: they have no vote
@@ -48,7 +49,7 @@ func withSignature(list []Signature, g Signature) []Signature {
 // due makes the last closed round's checkpoint one that signatures are awaited
 // for.
 func (m *Machine) due() {
-	c := Checkpoint{Closing: m.s.Last, Members: []Signature{}, Coordinators: []Signature{}, Lost: []identity.Address{}}
+	c := Checkpoint{Closing: m.s.Last, Next: m.s.Pinned, Members: []Signature{}, Coordinators: []Signature{}, Lost: []identity.Address{}}
 	for _, a := range c.Contributors {
 		if !m.s.active(a) {
 			c.Lost = with(c.Lost, a)
@@ -106,7 +107,38 @@ func (m *Machine) judgeCheckpoint(s said, st run.Checkpoint) (func(), error) {
 		}
 		*list = slices.Clone(*list)
 		(*list)[i] = c
+		if !coordinator && !c.Manifest.IsZero() && st.State != c.State {
+			m.doubt(c)
+		}
 	}, nil
+}
+
+// doubt halts the run when more than half of all contributors, whoever was
+// expired when the others agreed on a checkpoint, have signed another state.
+func (m *Machine) doubt(c Checkpoint) {
+	var states []digest.Sum
+	n := 0
+	for _, g := range c.Members {
+		if !slices.Contains(c.Contributors, g.Signer) || m.s.member(g.Signer) < 0 || m.barred(g.Signer) {
+			continue
+		}
+		if states = append(states, g.Statement.State); g.Statement.State != c.State {
+			n++
+		}
+	}
+	if 2*n > len(c.Contributors) {
+		m.halt(fmt.Sprintf("most contributors of round %d signed other states than its checkpoint: %s; rewind to an earlier one if they are right; then resume", c.Round, tally(states)))
+	}
+}
+
+// opened notes which root the run goes on from after the last closed round.
+func (m *Machine) opened(root digest.Sum) {
+	m.s.Due = slices.Clone(m.s.Due)
+	for i, c := range m.s.Due {
+		if c.Round == m.s.Last.Round {
+			m.s.Due[i].Next = root
+		}
+	}
 }
 
 // lose ends the waiting for a's signature: it is expired, barred or removed.
@@ -141,7 +173,7 @@ func (m *Machine) settleCheckpoints() bool {
 	for i, c := range m.s.Due {
 		if c.Manifest.IsZero() {
 			st, ok := c.agreed()
-			if !ok {
+			if !ok || m.apart(c.Round, st.State, c.Next) {
 				continue
 			}
 			m.s.Due = slices.Clone(m.s.Due)
@@ -161,6 +193,18 @@ func (m *Machine) settleCheckpoints() bool {
 		}
 	}
 	return false
+}
+
+// apart reports whether what contributors signed as the state after a round is
+// not what the run goes on from, and halts it then: one of the two is false.
+func (m *Machine) apart(round uint64, signed, next digest.Sum) bool {
+	if next.IsZero() || next == signed {
+		return false
+	}
+	if m.s.Halted == "" {
+		m.halt(fmt.Sprintf("the state after round %d is %s to those who signed its checkpoint and %s to those who go on from it; rewind to an earlier one; then resume", round, signed, next))
+	}
+	return true
 }
 
 // votes returns what c's voters signed, by address.

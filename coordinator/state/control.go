@@ -216,7 +216,7 @@ func (m *Machine) rewind(st run.Rewind) {
 	m.s.Due = slices.DeleteFunc(slices.Clone(m.s.Due), after)
 	m.s.Signed = slices.DeleteFunc(slices.Clone(m.s.Signed), after)
 	m.s.Last, m.s.Step, m.s.Skips = c.Closing, c.Step, 0
-	m.s.Pinned = c.State
+	m.s.Pinned, m.s.Heard = c.State, []Readiness{}
 	m.emit(run.Rewound{Round: c.Round, Step: c.Step, State: c.State, Void: void})
 	m.gatherNext()
 	if m.s.Finish {

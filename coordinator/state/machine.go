@@ -32,8 +32,9 @@ type Machine struct {
 // Entry is a record as it was appended to the log.
 type Entry struct {
 	run.Record
-	Bytes []byte     // canonical encoding: the leaf's data
-	Root  digest.Sum // of the log with this record as its last
+	Bytes  []byte           // canonical encoding: the leaf's data
+	Root   digest.Sum       // of the log with this record as its last
+	Signer identity.Address // of a statement, the first of several; zero for a transition
 }
 
 // Refused says why a statement was not applied. It left no trace.
@@ -66,7 +67,7 @@ func New(spec run.Spec) (*Machine, error) {
 		Accepted: none, Coordinators: slices.Clone(spec.Coordinators), Distrusted: none, Auditors: none,
 		Members: []Member{}, Pending: []run.Signed{},
 		Phase: Gather, Round: 1, Pinned: spec.InitialState,
-		Voters: append(none, spec.Members...), Late: none, Ready: []Readiness{},
+		Voters: append(none, spec.Members...), Late: none, Ready: []Readiness{}, Heard: []Readiness{},
 		Current: Current{Roster: none, Spans: []run.Span{}, Gone: none, Commits: []Commitment{}, Contributors: none, Results: []Outcome{}},
 		Ledger:  run.NewLedger(), Last: start, History: []past{}, Due: []Checkpoint{},
 		Signed: []Checkpoint{{Closing: start, State: spec.InitialState, Members: []Signature{}, Coordinators: []Signature{}, Lost: none}},
@@ -120,7 +121,7 @@ func (m *Machine) Apply(s run.Signed) ([]Entry, error) {
 		return nil, nil
 	}
 	m.out = nil
-	m.append(run.Record{Statement: &s})
+	m.append(run.Record{Statement: &s}, signers[0])
 	act()
 	for m.advance() {
 	}
@@ -210,9 +211,9 @@ func (m *Machine) advance() bool {
 }
 
 // emit appends a transition to the log.
-func (m *Machine) emit(t run.Transition) { m.append(run.Record{Transition: t}) }
+func (m *Machine) emit(t run.Transition) { m.append(run.Record{Transition: t}, identity.Address{}) }
 
-func (m *Machine) append(r run.Record) {
+func (m *Machine) append(r run.Record, signer identity.Address) {
 	r.Index = m.s.Log.Size
 	b, err := r.Marshal(m.id)
 	if err != nil {
@@ -221,7 +222,7 @@ func (m *Machine) append(r run.Record) {
 	m.s.Log.append(b)
 	root := m.s.Log.root()
 	m.s.Roots = last(append(slices.Clone(m.s.Roots), rootAt{m.s.Log.Size, root}), maxRoots)
-	m.out = append(m.out, Entry{r, b, root})
+	m.out = append(m.out, Entry{r, b, root, signer})
 }
 
 // last returns the last n elements of s.

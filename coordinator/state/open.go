@@ -57,6 +57,9 @@ func (m *Machine) judgeReady(by identity.Address, st run.Ready) (func(), error) 
 	default:
 		return nil, fmt.Errorf("attempt %d of round %d is not awaited; the run is at attempt %d, phase %s", st.Attempt, st.Round, m.s.Attempt, m.s.Phase)
 	}
+	if !m.s.Pinned.IsZero() && st.State != m.s.Pinned {
+		return m.judgeDissent(by, st, m.s.Pinned)
+	}
 	times := 1
 	for _, r := range m.s.Ready {
 		if r.Member != by {
@@ -83,7 +86,7 @@ func (m *Machine) judgeLate(by identity.Address, st run.Ready) (func(), error) {
 	c := m.s.Current
 	switch {
 	case st.State != c.State:
-		return nil, fmt.Errorf("round %d starts from state %s, not %s; restore a checkpoint and catch up", c.Round, c.State.Short(), st.State.Short())
+		return m.judgeDissent(by, st, c.State)
 	case slices.Contains(c.Roster, by) && !m.s.gone(by):
 		return nil, nil // it is in
 	case has(m.s.Late, by) && m.s.active(by):
@@ -92,6 +95,32 @@ func (m *Machine) judgeLate(by identity.Address, st run.Ready) (func(), error) {
 	return func() {
 		m.s.setMember(Member{Address: by})
 		m.s.Late = with(m.s.Late, by)
+	}, nil
+}
+
+// judgeDissent takes the word of a contributor of the last closed round that
+// another state follows it than the one that the others opened a round from
+// without it. It is recorded, once; when dissenters outnumber those others, the
+// run halts.
+func (m *Machine) judgeDissent(by identity.Address, st run.Ready, from digest.Sum) (func(), error) {
+	i := slices.IndexFunc(m.s.Heard, func(r Readiness) bool { return r.Member == by })
+	if i >= 0 && m.s.Heard[i].State == st.State {
+		return nil, nil
+	}
+	if i >= 0 || len(m.s.Heard) == 0 || !has(m.s.Voters, by) {
+		return nil, fmt.Errorf("round %d starts from state %s, not %s; restore a checkpoint and catch up", st.Round, from.Short(), st.State.Short())
+	}
+	return func() {
+		m.s.Heard = append(slices.Clone(m.s.Heard), Readiness{by, st.State, 1})
+		votes, agree := []digest.Sum{}, 0
+		for _, r := range m.s.Heard {
+			if votes = append(votes, r.State); r.State == from {
+				agree++
+			}
+		}
+		if 2*agree < len(votes) {
+			m.halt(fmt.Sprintf("most contributors of round %d name other states after it than the one the run goes on from: %s; rewind to a checkpoint if they are right; then resume", m.s.Last.Round, tally(votes)))
+		}
 	}, nil
 }
 
@@ -122,6 +151,9 @@ func (m *Machine) open() bool {
 	}
 	if root.IsZero() {
 		m.halt(fmt.Sprintf("contributors of round %d disagree on the state after it: %s", m.s.Last.Round, tally(votes)))
+		return true
+	}
+	if list, i := m.s.checkpoint(m.s.Last.Round); list != nil && !(*list)[i].Manifest.IsZero() && m.apart(m.s.Last.Round, (*list)[i].State, root) {
 		return true
 	}
 	roster := []identity.Address{}
@@ -162,6 +194,7 @@ func (m *Machine) startingRoot() (digest.Sum, []digest.Sum) {
 }
 
 func (m *Machine) openRound(root digest.Sum, roster []identity.Address) {
+	m.hear(root)
 	before := m.s.Ledger.Digest()
 	spans, after := run.Assign(m.spec, m.s.Ledger, roster)
 	m.s.Ledger = after
@@ -177,6 +210,21 @@ func (m *Machine) openRound(root digest.Sum, roster []identity.Address) {
 		Round: m.s.Round, Step: m.s.Step + 1, State: root, Roster: roster, Spans: spans,
 		Ledger: before, Revocations: run.NoRevocations, Scalars: run.Schedule(m.spec, m.s.Step+1),
 	})
+}
+
+// hear keeps what contributors of the last closed round said about the state
+// after it, if the round that opens now does so on their word.
+func (m *Machine) hear(root digest.Sum) {
+	m.opened(root)
+	if !m.s.Pinned.IsZero() {
+		return
+	}
+	m.s.Heard = []Readiness{}
+	for _, r := range m.s.Ready {
+		if has(m.s.Voters, r.Member) {
+			m.s.Heard = append(m.s.Heard, r)
+		}
+	}
 }
 
 // short pauses the run, once, until enough members are Ready.

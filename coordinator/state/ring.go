@@ -301,7 +301,7 @@ func (m *Machine) closeRound(reduced digest.Sum) {
 	m.emit(closed)
 	size, root := m.Log()
 	m.s.Last = Closing{c.Round, closed.Step, c.Contributors, reduced, size, root}
-	m.s.Voters = c.Contributors
+	m.s.Voters, m.s.Heard = c.Contributors, []Readiness{}
 	if closed.Checkpoint {
 		m.due()
 	}

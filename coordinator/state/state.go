@@ -59,6 +59,8 @@ type state struct {
 	Late   []identity.Address `json:"late"`   // others that the next round waits for
 	Ready  []Readiness        `json:"ready"`  // for (Round, Attempt), by address
 
+	Heard []Readiness `json:"heard"` // contributors of the last closed round on the state after it; empty until a round opened on their word
+
 	Current Current      `json:"current"` // the round that was opened last
 	Ledger  run.Ledger   `json:"ledger"`
 	Last    Closing      `json:"last"`    // the last closed round that is not void
