@@ -284,6 +284,9 @@ func (s *store) disk() (member.Disk, error) {
 	if d.Result, err = said[run.Result](s); err != nil {
 		return d, err
 	}
+	if d.Checkpoint, err = said[run.Checkpoint](s); err != nil {
+		return d, err
+	}
 	if d.Commit != nil {
 		d.Vector = s.whole(d.Commit.Contribution)
 	}

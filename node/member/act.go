@@ -31,7 +31,7 @@ func (m *Member) act() []Action {
 	}
 	for m.job == nil && !m.blocked && !m.ended {
 		next := m.sync()
-		if next == nil {
+		if next == nil && m.trusts() {
 			next = m.takePart()
 		}
 		if next == nil {
@@ -72,8 +72,8 @@ func (m *Member) sync() []Action {
 	}
 	if m.held != nil {
 		if want, ok := m.log.rootAfter(m.held.round); ok && want != m.held.root {
-			if next := m.dissent(); next != nil {
-				return next
+			if next := m.dissent(); next != nil || m.log.halted != "" {
+				return next // halted: the coordinators may find that the log's root is the false one
 			}
 			if why := m.mistrust(); m.wrong == maxWrong {
 				m.ended = true
@@ -99,6 +99,12 @@ func (m *Member) sync() []Action {
 		Job: m.number(), Round: c.Round, Step: c.Step, Reduced: c.Reduced, Targets: c.Targets,
 		Scalars: c.scalars, Observer: !slices.Contains(c.Contributors, m.log.self),
 	})
+}
+
+// trusts reports whether the log names no other root for the state held.
+func (m *Member) trusts() bool {
+	want, ok := m.log.rootAfter(m.held.round)
+	return !ok || want == m.held.root
 }
 
 // dissent says what a contributor that has applied a round itself found, before

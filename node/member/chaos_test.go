@@ -101,7 +101,7 @@ func (c *chaos) step() {
 		c.command("member", []string{run.Admit, "m5"})
 	case 11:
 		if !a.alive && c.r.IntN(4) == 0 {
-			a.disk = member.Disk{Checkpoints: a.disk.Checkpoints, Reduced: a.disk.Reduced, Commit: a.disk.Commit, Result: a.disk.Result}
+			a.disk = member.Disk{Checkpoints: a.disk.Checkpoints, Reduced: a.disk.Reduced, Commit: a.disk.Commit, Result: a.disk.Result, Checkpoint: a.disk.Checkpoint}
 		}
 	case 12:
 		c.retry()

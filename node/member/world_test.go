@@ -216,6 +216,8 @@ func (a *actor) do(actions []member.Action) {
 				a.w.commits[sum(st.Round, a.key.Address())] = st.Contribution
 			case run.Result:
 				a.disk.Result = &st
+			case run.Checkpoint:
+				a.disk.Checkpoint = &st
 			}
 			if a.dies() { // durable, but not sent
 				return
