@@ -76,10 +76,7 @@ func (m *Machine) judgeCheckpoint(s said, st run.Checkpoint) (func(), error) {
 		return nil, fmt.Errorf("no checkpoint of round %d is awaited", st.Round)
 	}
 	c := (*list)[i]
-	member, coordinator := m.s.member(s.by) >= 0, has(m.s.Coordinators, s.by)
-	if !member && !coordinator {
-		return nil, fmt.Errorf("neither a member nor a coordinator")
-	}
+	coordinator := has(m.s.Coordinators, s.by)
 	signatures := c.Members
 	if coordinator {
 		signatures = c.Coordinators
@@ -89,9 +86,6 @@ func (m *Machine) judgeCheckpoint(s said, st run.Checkpoint) (func(), error) {
 			return nil, nil
 		}
 		return m.equivocation(s, first.Name), nil
-	}
-	if m.barred(s.by) || has(m.s.Distrusted, s.by) {
-		return nil, fmt.Errorf("its signatures do not count: it said two different things")
 	}
 	if coordinator && (c.Manifest.IsZero() || c.Manifest != st.Manifest || c.State != st.State) {
 		return nil, fmt.Errorf("no majority of round %d's contributors has signed that manifest and state", st.Round)

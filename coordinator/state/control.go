@@ -240,9 +240,6 @@ func (m *Machine) judgeHead(s said, st run.Head) (func(), error) {
 	if !has(m.s.Coordinators, s.by) {
 		return nil, fmt.Errorf("only coordinators sign heads")
 	}
-	if has(m.s.Distrusted, s.by) {
-		return nil, nil
-	}
 	for _, r := range m.s.Roots {
 		if r.Size == st.Index && r.Root != st.Root {
 			root := r.Root

@@ -163,6 +163,9 @@ func (m *Machine) judge(s said) (act func(), err error) {
 		if len(s.signers) != 1 {
 			return nil, fmt.Errorf("want one signature, got %d", len(s.signers))
 		}
+		if err := m.admit(s.by); err != nil {
+			return nil, err
+		}
 		if _, ok := st.(run.Checkpoint); m.s.Finished && !ok {
 			return nil, fmt.Errorf("the run is finished")
 		}
@@ -186,6 +189,18 @@ func (m *Machine) judge(s said) (act func(), err error) {
 		return m.judgeHead(s, st)
 	}
 	return nil, fmt.Errorf("the state machine does not know this kind")
+}
+
+// admit keeps out whoever takes no part, and who was caught: one proof is
+// enough, and no more of its statements go into the log.
+func (m *Machine) admit(a identity.Address) error {
+	switch {
+	case m.s.member(a) < 0 && !has(m.s.Coordinators, a):
+		return fmt.Errorf("neither a member nor a coordinator; k coordinators must admit it first")
+	case m.barred(a), has(m.s.Distrusted, a):
+		return fmt.Errorf("it said two different things; k coordinators must admit it again")
+	}
+	return nil
 }
 
 // advance makes at most one transition that has become due, and reports

@@ -69,27 +69,22 @@ func (m *Machine) leave(a identity.Address) {
 	m.lose(a)
 }
 
-// equivocation returns what a second, different statement does to its signer.
+// equivocation returns what a second, different statement does to its signer,
+// a member or a coordinator that was not caught before.
 func (m *Machine) equivocation(s said, first digest.Sum) func() {
 	return func() { m.distrust(s.by, s.Statement.Kind(), first, s.name) }
 }
 
 func (m *Machine) distrust(by identity.Address, kind string, first, second digest.Sum) {
-	i, coordinator := m.s.member(by), has(m.s.Coordinators, by)
-	if i >= 0 && m.s.Members[i].Barred || has(m.s.Distrusted, by) {
-		return // one proof is enough
-	}
 	m.emit(run.Equivocation{Signer: by, Kind: kind, First: first, Second: second})
-	if coordinator {
+	if has(m.s.Coordinators, by) {
 		m.s.Distrusted = with(m.s.Distrusted, by)
 		return
 	}
-	if i >= 0 {
-		now := m.s.Members[i]
-		now.Barred = true
-		m.s.setMember(now)
-		m.expire(by, "equivocation")
-	}
+	now := m.s.Members[m.s.member(by)]
+	now.Barred = true
+	m.s.setMember(now)
+	m.expire(by, "equivocation")
 }
 
 // checkMember reports why a Member statement cannot take effect.
