@@ -72,7 +72,7 @@ func (f *fsm) apply(data []byte) error {
 		return err
 	}
 	if err := f.keep(entries); err != nil {
-		f.broken = fmt.Errorf("keeping record %d: %w", entries[0].Index, err)
+		f.broken = fmt.Errorf("keeping record %d: %w; nothing that was agreed on is lost: mend the disk and start again", entries[0].Index, err)
 		f.fail(f.broken)
 		return f.broken
 	}

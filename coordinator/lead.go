@@ -120,7 +120,7 @@ func (t *term) look(ctx context.Context, now time.Time) {
 			continue
 		}
 		t.told[s.member] = p
-		go t.expire(ctx, s, p)
+		go t.expire(ctx, s, p, v.LogSize)
 	}
 }
 
@@ -136,13 +136,15 @@ func (t *term) probe(ctx context.Context, accused identity.Address) {
 	}
 	v := t.View()
 	if slices.Contains(v.Awaited, accused) {
-		t.expire(ctx, suspect{accused, "accused by a neighbour, does not answer the leader"}, phase{string(v.Phase), v.Round, v.Attempt})
+		t.expire(ctx, suspect{accused, "accused by a neighbour, does not answer the leader"}, phase{string(v.Phase), v.Round, v.Attempt}, v.LogSize)
 	}
 }
 
-func (t *term) expire(ctx context.Context, s suspect, p phase) {
+// expire proposes that a suspect fell silent in a phase, as of a log of size
+// records.
+func (t *term) expire(ctx context.Context, s suspect, p phase, size uint64) {
 	t.logger.Warn("member expires", "member", s.member, "round", p.round, "attempt", p.attempt, "phase", p.name, "reason", s.reason)
-	st := run.Expire{Round: p.round, Attempt: p.attempt, Accused: s.member, Reason: s.reason}
+	st := run.Expire{Round: p.round, Attempt: p.attempt, Size: size, Accused: s.member, Reason: s.reason}
 	if err := t.say(ctx, st); err != nil {
 		t.logger.Info("member not expired", "member", s.member, "reason", err)
 	}

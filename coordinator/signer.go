@@ -99,7 +99,7 @@ func (s *signer) sign(log *Records, sizes []uint64) ([]run.Signed, error) {
 		return nil, err
 	}
 	if err := writeFile(s.path, b); err != nil {
-		return nil, fmt.Errorf("keeping the signed head: %w", err)
+		return nil, fmt.Errorf("keeping the signed head: %w; nothing that was agreed on is lost: mend the disk and start again", err)
 	}
 	return heads, nil
 }

@@ -137,7 +137,7 @@ func (c *chain) cover() ([]state.Entry, error) {
 		records = append(records, e.Bytes)
 	}
 	if err := c.records.Append(have, records...); err != nil {
-		return nil, fmt.Errorf("keeping the log: %w", err)
+		return nil, fmt.Errorf("keeping the log: %w; mend the disk and start again: what is missing is fetched", err)
 	}
 	c.tail = c.tail[covered-have:]
 	return entries, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ const (
 	speakAgain     = 200 * time.Millisecond
 	// sameKeyPatience is how long a coordinator may take a process that has
 	// just died for a second one under its key.
-	sameKeyPatience = 2 * holderHeard
+	sameKeyPatience = holderHeard + 2*reportEvery
 )
 
 // errFinished ends the loop when the run is over.
@@ -140,9 +141,16 @@ func (n *Node) look() {
 	defer n.mu.Unlock()
 	n.status.Run, n.status.Self = n.id, n.cfg.Key.Address()
 	n.status.View, n.status.Covered = v, n.chain.records.Len()
-	for round, samples := range n.chain.consumed {
-		n.consumed[round] = samples
-	}
+	maps.Copy(n.consumed, n.chain.consumed)
+}
+
+// forget drops what is only needed to write checkpoints of rounds before one.
+func (l *loop) forget(before uint64) {
+	old := func(round, _ uint64) bool { return round < before }
+	maps.DeleteFunc(l.chain.consumed, old)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.consumed, old)
 }
 
 func (n *Node) setFollowed(a identity.Address) {
@@ -205,6 +213,7 @@ func (l *loop) do(a member.Action) error {
 		l.store.dropContribution(a.Round)
 	case member.Prune:
 		l.store.prune(a.Round)
+		l.forget(a.Round)
 		return l.writeSignatures()
 	case member.Halted:
 		l.logger.Error("the run is halted until its coordinators resume it", "reason", a.Reason)

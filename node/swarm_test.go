@@ -237,6 +237,36 @@ func TestSwarm(t *testing.T) {
 	s.end()
 }
 
+// TestSecondProcessWithOneKey demands that the first goes on and the second
+// ends with a reason.
+func TestSecondProcessWithOneKey(t *testing.T) {
+	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 1000 })
+	s.found()
+	key := s.made.Members[0]
+	first := s.node(s.config(key))
+	s.wait("the first is ready", func(v state.View) bool { return len(v.Ready) > 0 })
+	cfg := s.config(key)
+	cfg.Dir += ".second"
+	n, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := start(s.ctx, n)
+	select {
+	case <-second.done:
+	case <-s.ctx.Done():
+		t.Fatal("the second process goes on")
+	}
+	if !errors.As(second.err, new(*SameKeyError)) {
+		t.Errorf("the second process ended with: %v", second.err)
+	}
+	select {
+	case <-first.done:
+		t.Errorf("the first process ended with: %v", first.err)
+	default:
+	}
+}
+
 func TestNodeKilledAndBack(t *testing.T) {
 	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 12 })
 	s.found()

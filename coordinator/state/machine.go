@@ -122,13 +122,24 @@ func (m *Machine) Apply(s run.Signed) ([]Entry, error) {
 	}
 	m.out = nil
 	m.append(run.Record{Statement: &s}, signers[0])
+	size := m.s.Log.Size
 	act()
+	m.spoke(signers[0], size)
 	for m.advance() {
 	}
 	if lasting(s.Statement) {
 		m.s.Seen = last(append(slices.Clone(m.s.Seen), name), maxSeen)
 	}
 	return m.out, nil
+}
+
+// spoke notes that a's statement made the log size records long.
+func (m *Machine) spoke(a identity.Address, size uint64) {
+	if i := m.s.member(a); i >= 0 {
+		now := m.s.Members[i]
+		now.Spoke = size
+		m.s.setMember(now)
+	}
 }
 
 // lasting reports whether saying a statement once is enough. Ready and Expire

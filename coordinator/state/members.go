@@ -23,6 +23,12 @@ func (m *Machine) judgeExpire(by identity.Address, st run.Expire) (func(), error
 	if !has(m.awaited(), st.Accused) {
 		return nil, fmt.Errorf("%s is not awaited in phase %s", st.Accused.Short(), m.s.Phase)
 	}
+	if st.Size > m.s.Log.Size {
+		return nil, fmt.Errorf("it is about a log of %d records; there are %d", st.Size, m.s.Log.Size)
+	}
+	if i := m.s.member(st.Accused); i >= 0 && m.s.Members[i].Spoke > st.Size {
+		return nil, fmt.Errorf("%s has spoken since, in record %d", st.Accused.Short(), m.s.Members[i].Spoke-1)
+	}
 	return func() { m.expire(st.Accused, st.Reason) }, nil
 }
 

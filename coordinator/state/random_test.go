@@ -172,7 +172,7 @@ func (c *chance) step() {
 		c.say(run.Fault{Round: v.Round, Attempt: v.Attempt, Accused: key("m1").Address(), Phase: "gather"}, anyone)
 	case 4:
 		for _, a := range v.Awaited {
-			c.say(run.Expire{Round: v.Round, Attempt: v.Attempt, Accused: a, Reason: "silent"}, coordinators[0])
+			c.say(run.Expire{Round: v.Round, Attempt: v.Attempt, Size: c.m.View().LogSize, Accused: a, Reason: "silent"}, coordinators[0])
 		}
 	case 5:
 		actions := []string{run.Pause, run.Resume, run.Resume, run.Resume}

@@ -31,13 +31,14 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the golden traces in testdata
 //	commit m1... [round=N] [state=NAME] [work=NAME] [targets=N] [rejected=0,1]
 //	result m1... [round=N] [attempt=N] [reduced=NAME]
 //	fault m1 accused=m2
-//	expire c1 accused=m2 [round=N] [attempt=N] [reason=TEXT]
+//	expire c1 accused=m2 [round=N] [attempt=N] [size=N] [reason=TEXT]
 //	checkpoint m1... c1... [round=N] [state=NAME] [manifest=NAME]
 //	control ACTION c1... [number=N]        one statement with all these signatures
 //	rewind ROUND c1... [manifest=NAME]
 //	member ACTION ROLE SUBJECT [SUCCESSOR] by=c1,c2
 //	head c1 [root=NAME]
 //	again                                  the last statement once more
+//	keep NAME, replay NAME                 the last statement, and that again later
 //	view
 //
 // Names in state=, work=, reduced= and manifest= stand for the digest of the
@@ -50,6 +51,7 @@ type script struct {
 	names map[string]string // hexadecimal to name
 	state string
 	last  run.Signed
+	bytes map[string]run.Signed // what was kept to be replayed
 	kept  []byte // snapshot of m
 	out   strings.Builder
 }
@@ -66,7 +68,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &script{t: t, names: map[string]string{}}
+			s := &script{t: t, names: map[string]string{}, bytes: map[string]run.Signed{}}
 			var got strings.Builder
 			for line := range strings.Lines(string(want)) {
 				if strings.HasPrefix(line, "\t") {
@@ -172,7 +174,7 @@ func (s *script) do(line []string) {
 		})
 	case "expire":
 		s.each(a.words, func(string) run.Statement {
-			return run.Expire{Round: round, Attempt: attempt, Accused: s.address(a.set["accused"]), Reason: a.text("reason", "silent")}
+			return run.Expire{Round: round, Attempt: attempt, Size: a.number("size", v.LogSize), Accused: s.address(a.set["accused"]), Reason: a.text("reason", "silent")}
 		})
 	case "checkpoint":
 		at := a.number("round", v.Last.Round)
@@ -181,6 +183,10 @@ func (s *script) do(line []string) {
 		})
 	case "again":
 		s.apply(s.last)
+	case "keep":
+		s.bytes[a.words[0]] = s.last
+	case "replay":
+		s.apply(s.bytes[a.words[0]])
 	case "view":
 		s.view()
 	default:

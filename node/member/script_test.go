@@ -155,7 +155,7 @@ func (w *world) command(name string, words []string) {
 	case "expire":
 		for _, n := range words {
 			v := w.machine.View()
-			w.say(run.Expire{Round: v.Round, Attempt: v.Attempt, Accused: key(n).Address(), Reason: "silent"}, w.coordinators()[0])
+			w.say(run.Expire{Round: v.Round, Attempt: v.Attempt, Size: v.LogSize, Accused: key(n).Address(), Reason: "silent"}, w.coordinators()[0])
 		}
 	case "retry":
 		a := w.actor(words[0])
