@@ -14,41 +14,43 @@ import (
 	"time"
 )
 
-// script is a shell that runs in its own process group, with the program on
-// its path, in a folder of its own.
-type script struct {
-	t    *testing.T
-	dir  string
-	path string // of the folder that holds the program
-}
-
-func newScript(t *testing.T) *script {
-	t.Helper()
-	s := &script{t: t, dir: t.TempDir(), path: t.TempDir()}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.path, "./cmd/allmend")
+// TestReadme builds the program once and does what the README says.
+func TestReadme(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/allmend")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return s
+	for name, test := range map[string]func(*script){"commands": commandsExist, "machines": twoMachines, "demo": demo} {
+		t.Run(name, func(t *testing.T) { test(&script{t, t.TempDir(), bin}) })
+	}
+}
+
+// script is a shell that runs in its own process group, with the program on
+// its path, in a folder of its own.
+type script struct {
+	*testing.T
+	dir string
+	bin string // folder that holds the program
 }
 
 // run runs text and returns what it printed. Whatever it started in the
 // background has ended when run returns.
 func (s *script) run(limit time.Duration, text string) string {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-eu", "-c", text)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "PATH="+s.path+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "PATH="+s.bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		s.t.Fatalf("%v\n%s", err, out)
+		s.Fatalf("%v\n%s", err, out)
 	}
 	return string(out)
 }
@@ -80,26 +82,25 @@ func onLoopback(t *testing.T, text string) string {
 	})
 }
 
-// TestReadmeTwoMachines runs the README's walk, each machine in a folder of its
-// own, as separate processes on loopback. The editor makes the run short.
-func TestReadmeTwoMachines(t *testing.T) {
+// twoMachines runs the README's walk, each machine in a folder of its own, as
+// separate processes on loopback. The editor makes the run short.
+func twoMachines(s *script) {
 	if testing.Short() {
-		t.Skip("it trains for half a minute")
+		s.Skip("it trains for half a minute")
 	}
-	s := newScript(t)
 	docs, err := filepath.Abs("docs")
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
 	editor := "sed -i 's/^rounds: 40 /rounds: 4 /; s/^checkpoint_every: 10 /checkpoint_every: 2 /; s/^min_members: 1 /min_members: 2 /' \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(s.path, "edit"), []byte("#!/bin/sh\n"+editor), 0o755); err != nil {
-		t.Fatal(err)
+	if err := os.WriteFile(filepath.Join(s.bin, "edit"), []byte("#!/bin/sh\n"+editor), 0o755); err != nil {
+		s.Fatal(err)
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "EDITOR=edit started=\ntrap 'kill $started 2> /dev/null; wait' EXIT\nmkdir A B C\nln -s %q A/docs\n", docs)
-	blocks := regexp.MustCompile("(?ms)^```sh machine (.)\n(.*?)^```$").FindAllStringSubmatch(page(t, "README.md"), -1)
+	blocks := regexp.MustCompile("(?ms)^```sh machine (.)\n(.*?)^```$").FindAllStringSubmatch(page(s.T, "README.md"), -1)
 	if len(blocks) < 5 {
-		t.Fatalf("the README has %d blocks for machines", len(blocks))
+		s.Fatalf("the README has %d blocks for machines", len(blocks))
 	}
 	for i, b := range blocks {
 		if i > 0 {
@@ -109,32 +110,33 @@ func TestReadmeTwoMachines(t *testing.T) {
 		begun := " & started=\"$started $!\"; until allmend run status --run $run --peer $peer > status 2>&1; do sleep 0.2; done\n"
 		fmt.Fprintf(&text, "cd %s\n%s", b[1], strings.ReplaceAll(b[2], " &\n", begun))
 	}
-	out := s.run(3*time.Minute, onLoopback(t, text.String()))
-	t.Log(out)
+	out := s.run(3*time.Minute, onLoopback(s.T, text.String()))
+	s.Log(out)
 	for _, want := range []string{"verified     replay", "NOT CHECKED"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("nothing says %q", want)
+			s.Errorf("nothing says %q", want)
 		}
 	}
 }
 
-// TestReadmeDemo runs the README's first command with fewer rounds.
-func TestReadmeDemo(t *testing.T) {
+// demo runs the README's first command with fewer rounds, and compares what it
+// prints with what the README says it does.
+func demo(s *script) {
 	if testing.Short() {
-		t.Skip("it takes about a minute")
+		s.Skip("it takes about a minute")
 	}
-	text := page(t, "README.md")
+	text := page(s.T, "README.md")
 	if !strings.Contains(text, "    go run ./cmd/allmend demo ") || !strings.Contains(text, "    go test ./...\n") {
-		t.Error("the README lacks its two commands")
+		s.Error("the README lacks its two commands")
 	}
-	out := newScript(t).run(5*time.Minute, "allmend demo --rounds 12")
+	out := s.run(5*time.Minute, "allmend demo --rounds 12")
 	printed := map[string]bool{}
 	for line := range strings.Lines(out) {
 		printed[beginning(line)] = true
 	}
 	for line := range strings.Lines(fences(text, "")[0]) {
 		if line := strings.TrimSpace(line); line != "…" && !printed[beginning(line)] {
-			t.Errorf("no line begins as the README's %q\n%s", line, out)
+			s.Errorf("no line begins as the README's %q\n%s", line, out)
 		}
 	}
 }
@@ -143,4 +145,60 @@ func TestReadmeDemo(t *testing.T) {
 func beginning(line string) string {
 	words := strings.Fields(regexp.MustCompile(`\S*\d\S*`).ReplaceAllString(line, "#"))
 	return strings.Join(words[:min(2, len(words))], " ")
+}
+
+// commandsExist checks that every command that the documents name exists
+// and has the flags they give it.
+func commandsExist(s *script) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		s.Fatal(err)
+	}
+	named := regexp.MustCompile("`allmend ([^`]+)`|(?m)^ *(?:[a-z]+=\\S*\\$\\()?allmend (.+)$")
+	help := map[string]string{}
+	for _, name := range append(pages, "README.md", "CHANGELOG.md") {
+		if name == "docs/formats.md" {
+			continue // `allmend key 1` and the like are bytes there
+		}
+		text := strings.ReplaceAll(page(s.T, name), "\\\n", " ")
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			words := strings.Fields(m[1] + m[2])
+			n := 0
+			for n < min(2, len(words)) && regexp.MustCompile(`^[a-z]+$`).MatchString(words[n]) {
+				n++
+			}
+			command := strings.Join(words[:n], " ")
+			if _, ok := help[command]; !ok {
+				help[command] = s.run(time.Minute, "allmend "+command+" --help")
+				if !regexp.MustCompile(`(?m)^  allmend ` + command + `( |$)`).MatchString(help[command]) {
+					s.Errorf("%s: there is no command allmend %s", name, command)
+				}
+			}
+			before, _, _ := strings.Cut(strings.Join(words, " "), " #")
+			before, _, _ = strings.Cut(before, "$(")
+			for _, flag := range regexp.MustCompile(`--[a-z][a-z-]*`).FindAllString(before, -1) {
+				if !strings.Contains(help[command], flag+" ") {
+					s.Errorf("%s: allmend %s has no flag %s", name, command, flag)
+				}
+			}
+		}
+	}
+	if len(help) < 10 {
+		s.Errorf("only %d commands found", len(help))
+	}
+}
+
+// TestMetrics checks that every metric is documented.
+func TestMetrics(t *testing.T) {
+	text := page(t, "docs/operation.md")
+	for _, s := range sources(t) {
+		if s.test || s.pkg != "cmd/allmend" {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`"(allmend_[a-z_]+)"`).FindAllStringSubmatch(page(t, s.path), -1) {
+			if !strings.Contains(text, m[1]) {
+				t.Errorf("docs/operation.md does not name the metric %s", m[1])
+			}
+		}
+	}
 }
