@@ -265,18 +265,18 @@ func (r *Records) read(i uint64) ([]byte, error) {
 	return b[recordHeader:], nil
 }
 
-// Read returns up to limit records from index from on, and a channel that is
-// closed when there are more records than now.
+// Read returns up to limit records from index from on, fewer when they are
+// large, and a channel that is closed when there are more records than now.
 func (r *Records) Read(from uint64, limit int) ([][]byte, <-chan struct{}, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var out [][]byte
-	for i := from; i < uint64(len(r.ends)) && len(out) < limit; i++ {
+	for i, size := from, 0; i < uint64(len(r.ends)) && len(out) < limit && size < run.MaxRecordSize; i++ {
 		b, err := r.read(i)
 		if err != nil {
 			return nil, nil, err
 		}
-		out = append(out, b)
+		out, size = append(out, b), size+len(b)
 	}
 	return out, r.grown, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/allmend-network/allmend/coordinator"
 	"github.com/allmend-network/allmend/coordinator/state"
@@ -146,20 +147,25 @@ func (c *chain) cover() ([]state.Entry, error) {
 // view returns the run as the log says it, with what is not covered yet.
 func (c *chain) view() state.View { return c.follower.Machine().View() }
 
-// roles returns who is who.
-func roles(spec run.Spec, v state.View) func(identity.Address) Role {
+// roles returns who is who, as the log says. The peers that the operator named
+// pass for coordinators until the log says what they are: a peer that is behind
+// may not know yet who has been taken in. A founder that the log no longer
+// names has left.
+func roles(spec run.Spec, v state.View, named []identity.Address) func(identity.Address) Role {
 	who := map[identity.Address]Role{}
+	for _, a := range named {
+		if !slices.Contains(spec.Coordinators, a) {
+			who[a] = RoleCoordinator
+		}
+	}
 	for _, a := range v.Auditors {
 		who[a] = RoleAuditor
 	}
 	for _, m := range v.Members {
 		who[m.Address] = RoleMember
 	}
-	// The founders may know more of the log than this peer does yet.
-	for _, list := range [][]identity.Address{spec.Coordinators, v.Coordinators} {
-		for _, a := range list {
-			who[a] = RoleCoordinator
-		}
+	for _, a := range v.Coordinators {
+		who[a] = RoleCoordinator
 	}
 	return func(a identity.Address) Role { return who[a] }
 }

@@ -102,7 +102,10 @@ func (c *Coordinator) open() error {
 	if err != nil {
 		return err
 	}
-	c.host.SetRoles(roles(c.cfg.Spec, start.View()))
+	c.host.follow(c.cfg.Spec, start.View())
+	if err := checkInitial(c.cfg.Initial, c.cfg.Spec); err != nil {
+		return err
+	}
 	if c.seeds, err = openSeeds(c.host, c.cfg); err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	for {
 		changed := c.group.Changed()
 		v := c.group.View()
-		c.host.SetRoles(roles(c.cfg.Spec, v))
+		c.host.follow(c.cfg.Spec, v)
 		if v.Status == state.Finished && end == nil && !c.cfg.Stay {
 			c.cfg.Logger.Info("the run is finished", "round", v.Last.Round, "steps", v.Step)
 			end = time.After(farewell)

@@ -12,6 +12,7 @@ import (
 	"github.com/allmend-network/allmend/trainer/checkpoint"
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/identity"
+	"github.com/allmend-network/allmend/verify/run"
 )
 
 // FetchCheckpoint gets the folder of a checkpoint from peers, as dir, which
@@ -27,7 +28,7 @@ func (h *Host) FetchCheckpoint(ctx context.Context, c member.Checkpoint, dir str
 	defer os.RemoveAll(temp)
 	name, check := c.Manifest, CheckSHA256(c.Manifest)
 	if c.Round == 0 {
-		name, check = c.State, checkInitial(c.State)
+		name, check = c.State, checkStart(c.State)
 	}
 	path := filepath.Join(temp, checkpoint.ManifestFile)
 	if err := h.Fetch(ctx, name, path, peers, check, 0, checkpoint.MaxManifestSize, progress); err != nil {
@@ -46,8 +47,8 @@ func (h *Host) FetchCheckpoint(ctx context.Context, c member.Checkpoint, dir str
 	return errors.Join(syncDir(temp), os.Rename(temp, dir), syncDir(filepath.Dir(dir)))
 }
 
-// checkInitial accepts the manifest of a round-0 checkpoint with a state root.
-func checkInitial(root digest.Sum) Check {
+// checkStart accepts the manifest of a round-0 checkpoint with a state root.
+func checkStart(root digest.Sum) Check {
 	return func(r io.Reader) error {
 		b, err := io.ReadAll(io.LimitReader(r, checkpoint.MaxManifestSize+1))
 		if err != nil {
@@ -59,4 +60,20 @@ func checkInitial(root digest.Sum) Check {
 		}
 		return err
 	}
+}
+
+// checkInitial fails when a folder that the operator gave is not the state
+// that the run starts from.
+func checkInitial(dir string, spec run.Spec) error {
+	if dir == "" {
+		return nil
+	}
+	_, m, err := checkpoint.ReadManifest(dir)
+	if err != nil {
+		return fmt.Errorf("initial state: %w", err)
+	}
+	if m.Round != 0 || m.State != spec.InitialState {
+		return fmt.Errorf("initial state: %s holds state %s of round %d, the run starts from %s; give the folder that `allmend run init` wrote", dir, m.State.Short(), m.Round, spec.InitialState.Short())
+	}
+	return nil
 }

@@ -140,7 +140,7 @@ func (f *feed) send(ctx context.Context) error {
 		}
 		f.next++
 	}
-	if len(records) == followBatch {
+	if f.next < f.log.Records().Len() {
 		return nil
 	}
 	heads, next, more := f.log.Heads(f.head)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
 	"github.com/libp2p/go-libp2p"
@@ -62,8 +63,9 @@ type Host struct {
 	book     *Book
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
-	mu       sync.Mutex     // held while serving grows and while ctx ends
-	serving  sync.WaitGroup // one for each stream being served
+	named    []identity.Address // of HostConfig.Peers
+	mu       sync.Mutex         // held while serving grows and while ctx ends
+	serving  sync.WaitGroup     // one for each stream being served
 }
 
 // OpenHost starts a host. Nothing is dialled yet.
@@ -83,13 +85,14 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 	h.gate.count = h.strangers
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	for _, text := range cfg.Peers {
-		_, info, err := ParseContact(text)
+		address, info, err := ParseContact(text)
 		if err == nil {
 			err = h.Learn(info)
 		}
 		if err != nil {
 			return nil, err
 		}
+		h.named = append(h.named, address)
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(key), libp2p.UserAgent(cfg.Software),
@@ -168,6 +171,9 @@ func (h *Host) Libp2p() host.Host { return h.libp2p }
 
 // SetRoles tells the host who is who from now on.
 func (h *Host) SetRoles(roles func(identity.Address) Role) { h.gate.roles.Store(&roles) }
+
+// follow takes who is who from the run's log.
+func (h *Host) follow(spec run.Spec, v state.View) { h.SetRoles(roles(spec, v, h.named)) }
 
 // Role returns what a peer is in the run.
 func (h *Host) Role(address identity.Address) Role { return h.gate.role(address) }

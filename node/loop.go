@@ -32,6 +32,7 @@ var errFinished = errors.New("the run is finished")
 // message is something a followed peer said; number is that of its record.
 type message struct {
 	from   identity.Address
+	turn   uint64 // which of follow's streams
 	number uint64
 	Followed
 }
@@ -105,6 +106,7 @@ func (l *loop) take(m message) error {
 	}
 	if err != nil && m.Head == nil {
 		l.logger.Warn("a record does not follow", "from", m.from, "error", err)
+		l.left.Store(m.turn)
 		return nil
 	}
 	return l.cover()
@@ -135,7 +137,7 @@ func (l *loop) cover() error {
 func (n *Node) look() {
 	v := n.chain.view()
 	if n.host != nil {
-		n.host.SetRoles(roles(n.cfg.Spec, v))
+		n.host.follow(n.cfg.Spec, v)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -349,12 +351,15 @@ func (n *Node) coordinators() []identity.Address {
 
 // follow follows one coordinator's log after another.
 func (n *Node) follow(ctx context.Context) {
-	for turn := 0; ctx.Err() == nil; turn++ {
+	for turn := uint64(1); ctx.Err() == nil; turn++ {
 		list := n.coordinators()
-		from := list[turn%len(list)]
+		from := list[turn%uint64(len(list))]
 		number := n.chain.records.Len()
 		err := n.host.Follow(ctx, from, number, func(f Followed) error {
-			m := message{from, number, f}
+			m := message{from, turn, number, f}
+			if n.left.Load() == turn {
+				return errors.New("it sent a record that does not follow")
+			}
 			if f.Record != nil {
 				number++
 			}

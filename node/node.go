@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/allmend-network/allmend/coordinator"
@@ -65,7 +66,8 @@ type Node struct {
 	speech chan run.Signed   // to the speaker
 	broken chan error        // from elsewhere: this process must end
 
-	process uint64 // random; names this process to coordinators
+	process uint64        // random; names this process to coordinators
+	left    atomic.Uint64 // turn of follow whose peer is not believed
 
 	mu       sync.Mutex // guards the fields below
 	status   Status
@@ -106,7 +108,10 @@ func Open(cfg Config) (*Node, error) {
 }
 
 func (n *Node) open() error {
-	var err error
+	err := checkInitial(n.cfg.Initial, n.cfg.Spec)
+	if err != nil {
+		return err
+	}
 	if n.store, err = openStore(n.cfg.Dir, n.cfg.Initial, n.id); err != nil {
 		return err
 	}
@@ -138,7 +143,7 @@ func (n *Node) openHost() error {
 	if n.host, err = OpenHost(network); err != nil {
 		return err
 	}
-	n.host.SetRoles(roles(n.cfg.Spec, n.chain.view()))
+	n.host.follow(n.cfg.Spec, n.chain.view())
 	n.host.serveObjects(n.store)
 	n.host.serveFollow(n.log)
 	n.host.servePeers()

@@ -200,14 +200,18 @@ func (h *Host) reduce(ctx context.Context, r *rings, own allreduce.Hello, contri
 	want.Rank = uint32((cfg.Rank + n - 1) % n)
 	w := r.await(own, want, before)
 	defer r.forget(w)
+	waiting := func(rank int) {
+		if cfg.Progress != nil {
+			cfg.Progress(allreduce.Progress{Phase: allreduce.ReduceScatter, Waiting: rank})
+		}
+	}
+	waiting((cfg.Rank + 1) % n)
 	next, err := h.join(ctx, after, own)
 	if err != nil {
 		return err
 	}
 	cfg.Next = next
-	if cfg.Progress != nil {
-		cfg.Progress(allreduce.Progress{Phase: allreduce.ReduceScatter, Waiting: int(want.Rank)})
-	}
+	waiting(int(want.Rank))
 	select {
 	case a := <-w.got:
 		defer close(a.done)

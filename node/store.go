@@ -59,6 +59,9 @@ func openStore(dir, initial string, id run.ID) (*store, error) {
 	if initial == "" {
 		s.initial = filepath.Join(dir, initialDir)
 	}
+	if err := removeUnfinished(dir); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
 	for _, sub := range []string{contributionsDir, reducedDir, unitsDir, checkpointsDir, saidDir, blocksDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("data directory: %w", err)
