@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/allmend-network/allmend/node"
@@ -142,7 +142,7 @@ func ended(ctx context.Context, err error) error {
 	if errors.As(err, &locked) {
 		return unavailableError{err}
 	}
-	if err != nil && strings.Contains(err.Error(), "address already in use") {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return unavailableError{fmt.Errorf("%w; choose another with --listen", err)}
 	}
 	return err

@@ -15,6 +15,7 @@ import (
 	"github.com/allmend-network/allmend/shards"
 	"github.com/allmend-network/allmend/shards/exchange"
 	"github.com/allmend-network/allmend/verify/digest"
+	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/identity/keyfile"
 	"github.com/spf13/cobra"
 )
@@ -35,7 +36,9 @@ func (r publishResult) text() string {
 }
 
 func shardsPublish(c *console) *cobra.Command {
-	var listen, announce []string
+	var network node.HostConfig
+	var file string
+	var p passphrase
 	var only bool
 	cmd := &cobra.Command{
 		Use:   "publish FOLDER",
@@ -64,11 +67,16 @@ and coordinators that were given --shards serve them.`,
 			if only {
 				return c.result(r, r.text())
 			}
-			return ended(ctx, c.serve(ctx, folder, r, listen, announce))
+			if network.Key, err = c.keyOr(ctx, file, &p); err != nil {
+				return err
+			}
+			return ended(ctx, c.serve(ctx, folder, r, network))
 		},
 	}
-	cmd.Flags().StringSliceVar(&listen, "listen", []string{"/ip4/0.0.0.0/tcp/4001"}, "multiaddr to listen on; may be repeated")
-	cmd.Flags().StringSliceVar(&announce, "announce", nil, "multiaddr to tell others instead; may be repeated")
+	cmd.Flags().StringSliceVar(&network.Listen, "listen", []string{"/ip4/0.0.0.0/tcp/4001"}, "multiaddr to listen on; may be repeated")
+	cmd.Flags().StringSliceVar(&network.Announce, "announce", nil, "multiaddr to tell others instead; may be repeated")
+	cmd.Flags().StringVar(&file, "key", "", "key file, so that the address stays the same; without it a key is drawn")
+	p.flags(cmd.Flags(), false)
 	cmd.Flags().BoolVar(&only, "print", false, "print the manifest's digest and the IPFS root, and serve nothing")
 	return cmd
 }
@@ -98,14 +106,19 @@ func (c *console) checkShards(ctx context.Context, dir string) error {
 	return nil
 }
 
-// serve serves a folder's blocks until ctx ends.
-func (c *console) serve(ctx context.Context, folder *shards.Folder, r publishResult, listen, announce []string) error {
-	key, err := keyfile.Generate(rand.Reader)
-	if err != nil {
-		return err
+// keyOr reads a key file or, if none is named, draws a key.
+func (c *console) keyOr(ctx context.Context, path string, p *passphrase) (identity.Key, error) {
+	if path == "" {
+		return keyfile.Generate(rand.Reader)
 	}
+	return c.readKey(ctx, path, p)
+}
+
+// serve serves a folder's blocks until ctx ends.
+func (c *console) serve(ctx context.Context, folder *shards.Folder, r publishResult, network node.HostConfig) error {
 	logger := slog.New(slog.NewTextHandler(c.err, nil))
-	host, err := node.OpenHost(node.HostConfig{Key: key, Software: software, Listen: listen, Announce: announce, Strangers: node.DefaultStrangers, Logger: logger})
+	network.Software, network.Strangers, network.Logger = software, node.DefaultStrangers, logger
+	host, err := node.OpenHost(network)
 	if err != nil {
 		return err
 	}
