@@ -44,6 +44,7 @@ func (r fetchResult) text() string {
 func runFetch(c *console) *cobra.Command {
 	var t target
 	var out string
+	var contributions bool
 	cmd := &cobra.Command{
 		Use:   "fetch",
 		Short: "Write a run's evidence to a folder: its log, checkpoints and vectors, to verify it offline",
@@ -61,7 +62,7 @@ date. --run may be the run's ID alone.`,
 				return err
 			}
 			defer a.host.Close()
-			r, err := a.fetch(cmd.Context(), c, out, t.timeout)
+			r, err := a.fetch(cmd.Context(), c, out, t.timeout, contributions)
 			if err != nil {
 				return err
 			}
@@ -70,6 +71,7 @@ date. --run may be the run's ID alone.`,
 	}
 	t.flags(cmd.Flags())
 	cmd.Flags().StringVar(&out, "out", "", "evidence folder to write, or to add to")
+	cmd.Flags().BoolVar(&contributions, "contributions", false, "fetch each member's contributions, too: a replay does without")
 	return cmd
 }
 
@@ -80,10 +82,12 @@ type evidence struct {
 	writer *verify.Writer
 	temp   string // for files on their way
 	result fetchResult
+
+	contributions bool // wanted, too
 }
 
 // fetch writes the evidence folder dir.
-func (a *client) fetch(ctx context.Context, c *console, dir string, timeout time.Duration) (r fetchResult, err error) {
+func (a *client) fetch(ctx context.Context, c *console, dir string, timeout time.Duration, contributions bool) (r fetchResult, err error) {
 	if err := a.mayHold(dir); err != nil {
 		return r, err
 	}
@@ -92,7 +96,7 @@ func (a *client) fetch(ctx context.Context, c *console, dir string, timeout time
 		if err != nil {
 			return err
 		}
-		f := &evidence{a, c, w, temp, fetchResult{Run: a.id, Folder: dir, Checkpoints: []uint64{}, Missing: []string{}}}
+		f := &evidence{client: a, c: c, writer: w, temp: temp, result: fetchResult{Run: a.id, Folder: dir}, contributions: contributions}
 		err = f.fill(ctx, timeout)
 		r = f.result
 		return err
@@ -238,12 +242,19 @@ func (f *evidence) rounds(ctx context.Context, e *verify.Evidence) error {
 	shown := f.c.progress("rounds", int64(len(wanted)), false)
 	defer shown.end()
 	for _, r := range slices.Backward(wanted) {
-		if err := f.vector(ctx, r, size); err != nil {
+		what := fmt.Sprintf("the reduced vector of round %d", r.Closed.Round)
+		if err := f.vector(ctx, r.Closed.Reduced, what, r.Closed.Contributors, size); err != nil {
 			return err
 		}
 		for _, member := range r.Closed.Contributors {
 			if err := f.units(ctx, r, member); err != nil {
 				return err
+			}
+			if f.contributions {
+				what := fmt.Sprintf("the contribution of %s in round %d", member, r.Closed.Round)
+				if err := f.vector(ctx, r.Commits[member].Contribution, what, []identity.Address{member}, size); err != nil {
+					return err
+				}
 			}
 		}
 		shown.add(1)
@@ -251,12 +262,12 @@ func (f *evidence) rounds(ctx context.Context, e *verify.Evidence) error {
 	return nil
 }
 
-func (f *evidence) vector(ctx context.Context, r verify.Round, size int64) error {
-	name := r.Closed.Reduced
+// vector fetches a vector of size bytes, unless it is there.
+func (f *evidence) vector(ctx context.Context, name digest.Sum, what string, from []identity.Address, size int64) error {
 	if !f.writer.Has(verify.VectorFile(name)) {
-		b, err := f.small(ctx, name, r.Closed.Contributors, node.CheckVector(name), size, size)
+		b, err := f.small(ctx, name, from, node.CheckVector(name), size, size)
 		if err != nil {
-			return f.miss(ctx, fmt.Sprintf("the reduced vector of round %d", r.Closed.Round), err)
+			return f.miss(ctx, what, err)
 		}
 		if err := f.writer.Vector(name, b); err != nil {
 			return err

@@ -85,6 +85,7 @@ func (c *console) take(ctx context.Context, p *peerFlags, r ready, n *node.Node)
 		return err
 	}
 	last := s.View.Signed[len(s.View.Signed)-1]
-	end := endResult{"ENDED", last.Round, last.Step, last.State, filepath.Join(p.data, "checkpoints", fmt.Sprintf("%d-%s", last.Round, last.Manifest))}
+	folder, _ := n.Result() // the round-0 state may be all there is
+	end := endResult{"ENDED", last.Round, last.Step, last.State, folder}
 	return errors.Join(err, c.result(end, fmt.Sprintf("the run is finished after round %d; the model is in %s\n  allmend generate --checkpoint %s --prompt TEXT", end.Round, end.Checkpoint, end.Checkpoint)))
 }

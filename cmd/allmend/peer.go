@@ -118,17 +118,16 @@ func (r startResult) text() string {
 // channel is closed when the status server has ended after ctx.
 func (p *peerFlags) begin(ctx context.Context, c *console, role string, r ready, contact node.Contact, current func() statusResult) (<-chan struct{}, error) {
 	s := startResult{Event: "BEGUN", Role: role, Run: r.id, Address: contact.Address, At: append([]string{}, contact.At...)}
-	done := make(<-chan struct{})
-	if p.status != "" {
-		var err error
-		if s.Status, done, err = serveStatus(ctx, p.status, r.logger, current); err != nil {
-			return nil, err
-		}
-	} else {
+	if p.status == "" {
 		closed := make(chan struct{})
 		close(closed)
-		done = closed
+		return closed, c.result(s, s.text())
 	}
+	at, done, err := serveStatus(ctx, p.status, r.logger, current)
+	if err != nil {
+		return nil, err
+	}
+	s.Status = at
 	return done, c.result(s, s.text())
 }
 

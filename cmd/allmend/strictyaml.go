@@ -58,7 +58,7 @@ func parseYAML(b []byte, v any) error {
 
 var (
 	unknownField = regexp.MustCompile(`^(line \d+): field (.*) not found in type .*$`)
-	wrongType    = regexp.MustCompile("(?s)^(line \\d+): cannot unmarshal !!\\w+ (.*) into .*$")
+	wrongType    = regexp.MustCompile(`(?s)^(line \d+): cannot unmarshal !!\w+ (.*) into .*$`)
 )
 
 // inWords says yaml's errors without the names of Go types.
