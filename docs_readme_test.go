@@ -97,7 +97,7 @@ func twoMachines(s *script) {
 		s.Fatal(err)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "EDITOR=edit started=\ntrap 'kill $started 2> /dev/null; wait' EXIT\nmkdir A B C\nln -s %q A/docs\n", docs)
+	fmt.Fprintf(&text, "EDITOR=edit started=\ntrap 'kill $started 2> /dev/null || true; wait' EXIT\nmkdir A B C\nln -s %q A/docs\n", docs)
 	blocks := regexp.MustCompile("(?ms)^```sh machine (.)\n(.*?)^```$").FindAllStringSubmatch(page(s.T, "README.md"), -1)
 	if len(blocks) < 5 {
 		s.Fatalf("the README has %d blocks for machines", len(blocks))
