@@ -12,30 +12,57 @@ import (
 )
 
 // faults does to the swarm what the world would: it kills a node in the middle
-// of a ring, lets a new one join, and kills the leading coordinator in the
-// middle of another ring. The killed return from their own disks.
+// of a ring, lets a new one join while the killed one returns from its own
+// disk, and kills the leading coordinator in the middle of another ring.
 func (w *watch) faults(ctx context.Context) error {
-	first, every := uint64(w.Rounds/8), uint64(w.Rounds/5)
-	if err := w.reach(ctx, first); err != nil {
+	if err := w.reach(ctx, uint64(w.Rounds/8)); err != nil {
 		return err
 	}
-	if err := w.killNode(ctx); err != nil {
+	killed, err := w.killNode(ctx)
+	if err != nil {
 		return err
 	}
-	if err := w.reach(ctx, first+every); err != nil {
+	if err := w.relaunch(&killed); err != nil {
 		return err
 	}
-	if err := w.joinLate(ctx); err != nil {
+	late, err := w.invite(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.back(ctx, killed); err != nil {
+		return err
+	}
+	if err := w.welcome(ctx, late); err != nil {
 		return err
 	}
 	if len(w.coordinators) < 3 {
 		w.say("one coordinator is a group without fail-over: it is not killed")
 		return nil
 	}
-	if err := w.reach(ctx, first+2*every); err != nil {
+	if err := w.reach(ctx, uint64(w.Rounds/2)); err != nil {
 		return err
 	}
-	return w.killLeader(ctx)
+	if killed, err = w.killLeader(ctx); err != nil {
+		return err
+	}
+	if err := w.relaunch(&killed); err != nil {
+		return err
+	}
+	return w.backInGroup(ctx, killed)
+}
+
+// absent is a peer that does not take part, and what is told of it in the end.
+type absent struct {
+	*peer
+	fault
+	launched time.Time
+}
+
+// relaunch starts a killed peer again.
+func (w *watch) relaunch(a *absent) error {
+	w.stage.doing = a.name + " starts again from its own disk"
+	a.launched = time.Now()
+	return w.launch(a.peer)
 }
 
 func (w *watch) reach(ctx context.Context, step uint64) error {
@@ -156,63 +183,59 @@ func (w *watch) node(a identity.Address) *peer {
 	return nil
 }
 
-func (w *watch) killNode(ctx context.Context) error {
+func (w *watch) killNode(ctx context.Context) (absent, error) {
 	c, err := w.catch(ctx)
 	if err != nil {
-		return err
+		return absent{}, err
 	}
 	f := fault{What: "was killed (-9)", Victim: c.victim.name, Round: c.round, Attempt: c.ring, Phase: c.seen.Phase, Step: c.seen.Step}
 	killed := time.Now()
 	if err := c.victim.slay(); err != nil {
-		return err
+		return absent{}, err
 	}
 	w.announce("%s killed with -9 in round %d, ring %d: %s waits for it at %s, step %d", f.Victim, f.Round, f.Attempt, w.names.of(c.seen.Address), f.Phase, f.Step)
 	if _, err := w.until(ctx, "the round is closed without it", func(p picture) bool { return p.Round > c.round || p.Status == "finished" }); err != nil {
-		return err
+		return absent{}, err
 	}
 	f.Recovery = since(killed)
 	w.say("  the others closed round %d %.1f s later, without it; its samples went back to the pool", c.round, f.Recovery)
-	return w.revive(ctx, c.victim, f)
+	return absent{peer: c.victim, fault: f}, nil
 }
 
-// revive starts a killed node again and waits until it is in a round.
-func (w *watch) revive(ctx context.Context, n *peer, f fault) error {
-	w.stage.doing = n.name + " starts again from its own disk"
-	started := time.Now()
-	if err := w.launch(n); err != nil {
-		return err
-	}
+// back waits until a node that was killed is in a round again.
+func (w *watch) back(ctx context.Context, n absent) error {
 	p, err := w.until(ctx, n.name+" is in a round again", func(p picture) bool {
-		return p.Status == "finished" || p.Round > f.Round+1 && slices.Contains(p.Roster, n.address)
+		return p.Status == "finished" || p.Round > n.Round+1 && slices.Contains(p.Roster, n.address)
 	})
 	if err != nil {
 		return err
 	}
-	f.Back = since(started)
-	w.say("  %s is back from its own disk in round %d, after %.1f s", n.name, p.Round, f.Back)
-	w.survived(f)
+	n.fault.Back = since(n.launched)
+	w.say("  %s is back from its own disk in round %d, after %.1f s", n.name, p.Current, n.fault.Back)
+	w.survived(n.fault)
 	return nil
 }
 
-func (w *watch) joinLate(ctx context.Context) error {
+// invite starts the late node, whose key the run does not know, and has it
+// admitted.
+func (w *watch) invite(ctx context.Context) (absent, error) {
 	n := w.nodes[len(w.nodes)-1]
 	w.announce("%s, a key that the run does not know, wants to join", n.name)
-	started := time.Now()
-	if err := w.launch(n); err != nil {
-		return err
-	}
-	if err := w.admit(ctx, n); err != nil {
-		return err
-	}
+	late := absent{peer: n, fault: fault{What: "joined late", Victim: n.name}, launched: time.Now()}
+	return late, errors.Join(w.launch(n), w.admit(ctx, n))
+}
+
+// welcome waits until the late node is in a round.
+func (w *watch) welcome(ctx context.Context, n absent) error {
 	p, err := w.until(ctx, n.name+" is in a round", func(p picture) bool {
 		return p.Status == "finished" || slices.Contains(p.Roster, n.address)
 	})
 	if err != nil {
 		return err
 	}
-	f := fault{What: "joined late", Victim: n.name, Round: p.Round, Back: since(started)}
-	w.say("  admitted by %d coordinators, %s, which had the run's ID only, fetched the rest, caught up, and is in round %d after %.1f s", len(w.coordinators)/2+1, n.name, p.Round, f.Back)
-	w.survived(f)
+	n.fault.Round, n.fault.Back = p.Current, since(n.launched)
+	w.say("  admitted by %d coordinators, %s, which had the run's ID only, fetched the rest, caught up, and is in round %d after %.1f s", len(w.coordinators)/2+1, n.name, p.Current, n.fault.Back)
+	w.survived(n.fault)
 	return nil
 }
 
@@ -232,50 +255,47 @@ func (w *watch) admit(ctx context.Context, n *peer) error {
 
 // killLeader kills the leading coordinator while a ring is under way, which a
 // frozen node keeps open until the leader is dead.
-func (w *watch) killLeader(ctx context.Context) error {
+func (w *watch) killLeader(ctx context.Context) (absent, error) {
 	c, err := w.catch(ctx)
 	if err != nil {
-		return err
+		return absent{}, err
 	}
 	old := w.last.Leader
 	leader := w.coordinator(old)
 	if leader == nil {
-		return errors.Join(errors.New("no coordinator leads while a ring is under way"), c.victim.thaw())
+		return absent{}, errors.Join(errors.New("no coordinator leads while a ring is under way"), c.victim.thaw())
 	}
 	f := fault{What: "was killed (-9) while it led", Victim: leader.name, Round: c.round, Attempt: c.ring, Phase: c.seen.Phase, Step: c.seen.Step}
 	killed := time.Now()
 	if err := errors.Join(leader.slay(), c.victim.thaw()); err != nil {
-		return err
+		return absent{}, err
 	}
 	w.announce("%s, the leader, killed with -9 in round %d, ring %d: %s waits for %s at %s, step %d", f.Victim, f.Round, f.Attempt, w.names.of(c.seen.Address), c.victim.name, f.Phase, f.Step)
 	p, err := w.until(ctx, "another coordinator leads", func(p picture) bool { return !p.Leader.IsZero() && p.Leader != old })
 	if err != nil {
-		return err
+		return absent{}, err
 	}
 	w.say("  %s leads after %.1f s", w.names.of(p.Leader), since(killed))
-	if _, err = w.until(ctx, "the round is closed", func(p picture) bool { return p.Round > c.round || p.Status == "finished" }); err != nil {
-		return err
+	p, err = w.until(ctx, "the round is closed", func(p picture) bool { return p.Round > c.round || p.Status == "finished" })
+	if err != nil {
+		return absent{}, err
 	}
 	f.Recovery = since(killed)
-	w.say("  the ring was not disturbed; round %d was closed %.1f s after the leader died", c.round, f.Recovery)
-	return w.reviveCoordinator(ctx, leader, f)
+	w.say("  round %d was closed %.1f s after the leader died", c.round, f.Recovery)
+	return absent{peer: leader, fault: f}, nil
 }
 
-func (w *watch) reviveCoordinator(ctx context.Context, c *peer, f fault) error {
-	w.stage.doing = c.name + " starts again from its own disk"
-	started := time.Now()
-	if err := w.launch(c); err != nil {
-		return err
-	}
+// backInGroup waits until a coordinator that was killed has the whole log.
+func (w *watch) backInGroup(ctx context.Context, c absent) error {
 	if _, err := w.until(ctx, c.name+" has the whole log again", func(p picture) bool {
-		s, err := w.ask(ctx, c)
+		s, err := w.ask(ctx, c.peer)
 		return p.Status == "finished" || err == nil && s.LogSize >= p.LogSize
 	}); err != nil {
 		return err
 	}
-	f.Back = since(started)
-	w.say("  %s is back from its own disk and has the whole log again, after %.1f s", c.name, f.Back)
-	w.survived(f)
+	c.fault.Back = since(c.launched)
+	w.say("  %s is back from its own disk and has the whole log again, after %.1f s", c.name, c.fault.Back)
+	w.survived(c.fault)
 	return nil
 }
 

@@ -14,7 +14,8 @@ type picture struct {
 	Phase      string             `json:"phase"`  // "gather", "compute", "reduce", "again" or "end"
 	Round      uint64             `json:"round"`
 	Attempt    uint64             `json:"attempt"`
-	Step       uint64             `json:"step"` // rounds closed
+	Current    uint64             `json:"current"` // round whose roster and ring these are
+	Step       uint64             `json:"step"`    // rounds closed
 	LogSize    uint64             `json:"log_size"`
 	Leader     identity.Address   `json:"leader"`
 	Roster     []identity.Address `json:"roster"`

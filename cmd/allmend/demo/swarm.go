@@ -129,14 +129,15 @@ func (s *swarm) fix(ctx context.Context) error {
 
 // arguments settles how each peer is started, now and after it was killed.
 // Coordinators have the shards and serve them; nodes fetch the blocks they need
-// from them and from each other.
+// from them and from each other. A node keeps one processor busy: with more of
+// them the rounds would fly past faster than a killed process can return.
 func (s *swarm) arguments() {
 	var known []string
 	for _, c := range s.coordinators {
 		known = append(known, "--peer", c.multiaddr())
 	}
 	for _, c := range s.coordinators {
-		c.args = append([]string{"coordinator", "--accept", "--heartbeat", "300ms", "--shards", s.path("shards"), "--status", fmt.Sprintf("127.0.0.1:%d", c.statusPort)}, s.common(c)...)
+		c.args = append([]string{"coordinator", "--accept", "--heartbeat", "500ms", "--shards", s.path("shards"), "--status", fmt.Sprintf("127.0.0.1:%d", c.statusPort)}, s.common(c)...)
 		c.args = append(append(c.args, "--run", s.path("run")), known...)
 	}
 	for i, n := range s.nodes {
@@ -144,7 +145,7 @@ func (s *swarm) arguments() {
 		if i == s.Nodes {
 			run = s.id // the late one knows no more; the rest comes from peers
 		}
-		n.args = append([]string{"node", "--stay"}, s.common(n)...)
+		n.args = append([]string{"node", "--stay", "--processors", "1"}, s.common(n)...)
 		n.args = append(append(n.args, "--run", run), known...)
 	}
 }

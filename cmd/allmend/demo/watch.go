@@ -142,6 +142,9 @@ func (s *status) picture(reports *status) picture {
 		LogSize: s.LogSize, Leader: s.Leader, Awaited: s.Awaited, Roster: s.Roster, Ring: s.Roster, Checkpoint: s.Checkpoint,
 		Loss: s.Last.Loss, Targets: s.Last.Targets,
 	}
+	if p.Current = s.Round; s.Phase == "gather" {
+		p.Current--
+	}
 	if s.Phase != "compute" && len(s.Contributors) > 0 {
 		p.Ring = s.Contributors
 	}
