@@ -391,3 +391,26 @@ func TestDependencies(t *testing.T) {
 		}
 	}
 }
+
+// TestPackageTable checks that the README and the design list every package of
+// the floor plan, in its order.
+func TestPackageTable(t *testing.T) {
+	for name, format := range map[string]string{"README.md": "[%[1]s](%[1]s)", "docs/design.md": "`%s`"} {
+		rest := page(t, name)
+		for line := range strings.Lines(floorPlan) {
+			words := strings.Fields(line)
+			if len(words) < 3 {
+				continue
+			}
+			at := 0
+			for _, p := range words[2:] {
+				i := strings.Index(rest, fmt.Sprintf(format, p))
+				if i < 0 {
+					t.Errorf("%s: %s is missing or stands before an upper floor", name, p)
+				}
+				at = max(at, i)
+			}
+			rest = rest[at:]
+		}
+	}
+}
