@@ -19,7 +19,7 @@ import (
 func TestGolden(t *testing.T) {
 	const (
 		id   = "c13e084f4e46f769a3f345d7c665b583b4db47ec1f0002c93006bd9cf9c3b996"
-		root = "09d765416d5c076c5ad169ceefbe2f9956d9f7d27eb15eb140dbebf3cf09e8cf"
+		root = "262cc753676333cc5f71a678c37728265fb6e0ee59e5f6c383307d7594dd8277"
 	)
 	r, err := testrun.Make(t.Context(), t.TempDir(), testrun.Script{})
 	if err != nil {

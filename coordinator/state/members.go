@@ -180,7 +180,7 @@ func (m *Machine) change(st run.Member) {
 	}
 	switch st.Role {
 	case run.RoleMember:
-		m.s.setMember(Member{Address: enters, Expired: m.expiredNow(enters)})
+		m.s.setMember(Member{Address: enters, Expired: m.expiredNow(enters), Spoke: m.s.Log.Size})
 		m.regain(enters)
 	case run.RoleCoordinator:
 		m.s.Coordinators = with(m.s.Coordinators, enters)

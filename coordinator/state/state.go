@@ -74,7 +74,7 @@ type Member struct {
 	Address identity.Address `json:"address"`
 	Expired string           `json:"expired"` // why; "" if not. Ready ends it
 	Barred  bool             `json:"barred"`  // equivocated: may not say Ready
-	Spoke   uint64           `json:"spoke"`   // size of the log with its last statement as the last record
+	Spoke   uint64           `json:"spoke"`   // size of the log when it last said something, or was admitted
 }
 
 // Readiness is a member's Ready for the round and attempt under way.

@@ -40,7 +40,7 @@ func TestEverything(t *testing.T) {
 		"verified     spec", "verified     log", "root " + r.Root.Short(), "signed by 3 of 3 coordinators, 2 must",
 		"8 vectors and 6 lists of unit hashes", "round 4, step 4", "round 6, step 6", "signed by 3 members, most of its 2 contributors among them, and by 3 coordinators", "verified     shards",
 		"verified     replay", "verified     unit", "NOT CHECKED", "licence, toxicity", "rounds 1 to 4: no checkpoint from before it is here",
-		"round 5: covered by the evidence, but not drawn", "lawful", "verified: 9 checks held",
+		"round 6: covered by the evidence, but not drawn", "lawful", "verified: 9 checks held",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("output does not say %q", want)

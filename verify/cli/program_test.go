@@ -198,7 +198,7 @@ func TestJSON(t *testing.T) {
 		}
 		results[l.Result]++
 		end = l.Result
-		if l.Check == "replay" && l.Facts["round"] != 6.0 {
+		if l.Check == "replay" && l.Facts["round"] != 5.0 {
 			t.Errorf("replay: %v", l.Facts)
 		}
 	}

@@ -100,10 +100,13 @@ type Fault struct {
 	Step    uint64           `json:"step"`
 }
 
-// Expire says, by a coordinator, that a member has fallen silent.
+// Expire says, by a coordinator, that a member has fallen silent. It does
+// nothing when the member has spoken since the log that the coordinator looked
+// at.
 type Expire struct {
 	Round   uint64           `json:"round"`
 	Attempt uint64           `json:"attempt"`
+	Size    uint64           `json:"size"` // of that log, in records
 	Accused identity.Address `json:"accused"`
 	Reason  string           `json:"reason"`
 }
@@ -214,8 +217,8 @@ func (s Fault) Struct() identity.Struct {
 // Struct implements [identity.Statement].
 func (s Expire) Struct() identity.Struct {
 	return identity.Struct{Name: s.Kind(), Fields: fields{
-		{Name: "round", Value: s.Round}, {Name: "attempt", Value: s.Attempt}, {Name: "accused", Value: s.Accused},
-		{Name: "reason", Value: s.Reason},
+		{Name: "round", Value: s.Round}, {Name: "attempt", Value: s.Attempt}, {Name: "size", Value: s.Size},
+		{Name: "accused", Value: s.Accused}, {Name: "reason", Value: s.Reason},
 	}}
 }
 

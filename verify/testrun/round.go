@@ -92,7 +92,7 @@ func (b *builder) breakRing(r uint64, root digest.Sum) error {
 	if err := b.all(left, run.Ready{Round: r, Attempt: 2, State: root}); err != nil {
 		return err
 	}
-	return b.say(b.Coordinators[0], run.Expire{Round: r, Attempt: 2, Accused: lost, Reason: "it does not answer"})
+	return b.say(b.Coordinators[0], run.Expire{Round: r, Attempt: 2, Size: b.machine.View().LogSize, Accused: lost, Reason: "it does not answer"})
 }
 
 // reduce has every contributor report the same sum.
