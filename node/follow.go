@@ -61,7 +61,7 @@ func (h *Host) Follow(ctx context.Context, peer identity.Address, from uint64, e
 		return err
 	}
 	defer done()
-	s.timeout = 3 * followPulse
+	s.timeout = 2 * followPulse // sooner than a leader loses patience with who hears nothing
 	if err := writeDocument(s, followRequest{from}); err != nil {
 		return err
 	}

@@ -20,7 +20,6 @@ const (
 	retryAfter     = time.Second            // after a job failed
 	followAgain    = 250 * time.Millisecond // after a stream broke
 	introduceEvery = 5 * time.Second
-	speakAgain     = 200 * time.Millisecond
 	// sameKeyPatience is how long a coordinator may take a process that has
 	// just died for a second one under its key.
 	sameKeyPatience = holderHeard + 2*reportEvery
@@ -293,41 +292,6 @@ func (l *loop) submit(st run.Statement) error {
 	}
 }
 
-// speak proposes statements, in order, each until it is applied or refused.
-func (n *Node) speak(ctx context.Context) {
-	for {
-		select {
-		case s := <-n.speech:
-			n.propose(ctx, s)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (n *Node) propose(ctx context.Context, s run.Signed) {
-	kind := s.Statement.Kind()
-	for ctx.Err() == nil {
-		var failed error
-		for _, c := range n.coordinators() {
-			err := n.host.Submit(ctx, c, s)
-			if err == nil {
-				return
-			}
-			if errors.As(err, new(*state.Refused)) {
-				n.logger.Info("a statement was refused", "kind", kind, "reason", err)
-				return
-			}
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", c.Short(), err))
-		}
-		n.logger.Warn("no coordinator takes a statement; it is said again", "kind", kind, "error", failed)
-		select {
-		case <-time.After(speakAgain):
-		case <-ctx.Done():
-		}
-	}
-}
-
 // coordinators returns the run's coordinators: first who leads, then who is
 // followed, then the others.
 func (n *Node) coordinators() []identity.Address {
@@ -353,7 +317,7 @@ func (n *Node) coordinators() []identity.Address {
 func (n *Node) follow(ctx context.Context) {
 	for turn := uint64(1); ctx.Err() == nil; turn++ {
 		list := n.coordinators()
-		from := list[turn%uint64(len(list))]
+		from := list[(n.process+turn)%uint64(len(list))] // not all at the same one
 		number := n.chain.records.Len()
 		err := n.host.Follow(ctx, from, number, func(f Followed) error {
 			m := message{from, turn, number, f}
@@ -438,57 +402,4 @@ func (n *Node) reportTo(ctx context.Context, c identity.Address) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// publicLog is the log that a member serves to others: what is covered, with
-// the heads that cover it. It is safe for concurrent use.
-type publicLog struct {
-	records *coordinator.Records
-
-	mu     sync.Mutex // guards the fields below
-	first  uint64     // number of heads[0]
-	heads  []run.Signed
-	more   chan struct{}
-	leader identity.Address
-}
-
-const keepHeads = 256
-
-func newPublicLog(records *coordinator.Records) *publicLog {
-	return &publicLog{records: records, more: make(chan struct{})}
-}
-
-// Records implements logSource.
-func (l *publicLog) Records() *coordinator.Records { return l.records }
-
-// Leader implements logSource.
-func (l *publicLog) Leader() identity.Address {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leader
-}
-
-func (l *publicLog) lead(a identity.Address) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.leader = a
-}
-
-// Heads implements logSource.
-func (l *publicLog) Heads(n uint64) ([]run.Signed, uint64, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	skip := min(max(n, l.first)-l.first, uint64(len(l.heads)))
-	return slices.Clone(l.heads[skip:]), l.first + uint64(len(l.heads)), l.more
-}
-
-func (l *publicLog) add(head run.Signed) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.heads = append(l.heads, head)
-	if drop := len(l.heads) - keepHeads; drop > 0 {
-		l.heads, l.first = slices.Clone(l.heads[drop:]), l.first+uint64(drop)
-	}
-	close(l.more)
-	l.more = make(chan struct{})
 }
