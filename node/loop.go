@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/allmend-network/allmend/coordinator"
 	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/node/member"
 	"github.com/allmend-network/allmend/verify/identity"
