@@ -148,7 +148,7 @@ coordinators: [0xd41c057fd1c78805aac12b0a94a405c0461a6fbb]
 		t.Fatal(err)
 	}
 	id, err := spec.ID()
-	const want = "4227e207f01e72615269aea916f791bb1b0fcb8adbf4d7c8267cad4c04b9cfa8"
+	const want = "756a1549d6156dcb77ae0250ec61b1f895e831c44ec1ac29fdc41be4025ed97b"
 	if err != nil || id.String() != want {
 		t.Errorf("run %s, %v, want %s", id, err, want)
 	}

@@ -88,7 +88,7 @@ max_members: 16
 model:                             # an Apertus transformer, in the names Hugging Face uses
   vocab_size: 0                    # 0: that of the shards' tokenizer
   hidden_size: 128
-  intermediate_size: 512
+  intermediate_size: 384
   num_hidden_layers: 4
   num_attention_heads: 4
   num_key_value_heads: 2
@@ -102,25 +102,25 @@ sequence_length: 128               # tokens of a sample
 global_batch: 48                   # samples of a round, over all members
 unit_sequences: 4                  # samples an auditor can ask to see replayed; divides global_batch
 data_seed: 1                       # orders the samples
-rounds: 40                         # after so many closed rounds the run is finished
-checkpoint_every: 10               # rounds
+rounds: 32                         # after so many closed rounds the run is finished
+checkpoint_every: 8                # rounds
 
 goldfish:                          # labels left out of the loss, against memorisation
   k: 50                            # one in k; 0 leaves none out
-  h: 50                            # tokens the decision looks at
+  h: 13                            # tokens the decision looks at
   scheme: apertus
 optimizer:
   name: ademamix
-  learning_rate: 0.002
-  min_learning_rate: 0.0002        # where the decay ends
+  learning_rate: 0.004
+  min_learning_rate: 0.0001        # where the decay ends
   warmup_steps: 5                  # rounds
-  decay_steps: 10                  # the last rounds
+  decay_steps: 9                   # the last rounds
   beta1: 0.9
-  beta2: 0.999
-  beta3: 0.999
+  beta2: 0.99
+  beta3: 0.99
   alpha: 4
-  alpha_warmup: 40
-  beta3_warmup: 40
+  alpha_warmup: 32
+  beta3_warmup: 32
   epsilon: 1e-8
   weight_decay: 0.1
   clip: 1.0                        # global gradient norm
