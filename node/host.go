@@ -59,6 +59,7 @@ type Host struct {
 	software string
 	logger   *slog.Logger
 	libp2p   host.Host
+	opened   chan struct{} // closed when libp2p is set, or never will be
 	gate     *gate
 	book     *Book
 	ctx      context.Context // ends with Close
@@ -80,8 +81,9 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 	}
 	h := &Host{
 		run: cfg.Run, self: cfg.Key.Address(), software: cfg.Software, logger: cfg.Logger,
-		gate: &gate{strangers: cfg.Strangers}, book: newBook(),
+		opened: make(chan struct{}), gate: &gate{strangers: cfg.Strangers}, book: newBook(),
 	}
+	defer close(h.opened)
 	h.gate.count = h.strangers
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	for _, text := range cfg.Peers {
@@ -221,7 +223,13 @@ func (h *Host) Connected(address identity.Address) bool {
 	return ok && h.libp2p.Network().Connectedness(info.ID) == network.Connected
 }
 
+// strangers counts the strangers that are connected. Peers may come while the
+// host is still being made: they wait.
 func (h *Host) strangers() int {
+	<-h.opened
+	if h.libp2p == nil {
+		return math.MaxInt
+	}
 	n := 0
 	for _, id := range h.libp2p.Network().Peers() {
 		if address, err := AddressOf(id); err != nil || h.gate.role(address) == RoleStranger {
