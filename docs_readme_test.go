@@ -92,7 +92,7 @@ func twoMachines(s *script) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	editor := "sed -i 's/^rounds: 40 /rounds: 4 /; s/^checkpoint_every: 10 /checkpoint_every: 2 /; s/^min_members: 1 /min_members: 2 /' \"$@\"\n"
+	editor := "sed -i 's/^rounds: [0-9]*/rounds: 4/; s/^checkpoint_every: [0-9]*/checkpoint_every: 2/; s/^min_members: [0-9]*/min_members: 2/' \"$@\"\n"
 	if err := os.WriteFile(filepath.Join(s.bin, "edit"), []byte("#!/bin/sh\n"+editor), 0o755); err != nil {
 		s.Fatal(err)
 	}
