@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 
 	"github.com/allmend-network/allmend/allreduce/codec"
 	"github.com/allmend-network/allmend/trainer/checkpoint"
@@ -150,15 +149,8 @@ func UnitsRoot(units []digest.Sum) digest.Sum {
 
 // Commit returns the statement that binds its signer to c.
 func (c *Contribution) Commit(round uint64, state digest.Sum) run.Commit {
-	var rejected []byte
-	for i, u := range c.Rejected {
-		if i > 0 {
-			rejected = append(rejected, ',')
-		}
-		rejected = strconv.AppendInt(rejected, int64(u), 10)
-	}
 	return run.Commit{
 		Round: round, State: state, Contribution: Root(c.Vector), Units: UnitsRoot(c.Units),
-		Targets: c.Targets, Loss: math.Float32bits(c.Loss), Rejected: string(rejected),
+		Targets: c.Targets, Loss: math.Float32bits(c.Loss), Rejected: run.FormatUnits(c.Rejected),
 	}
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -28,15 +29,16 @@ func (m *Machine) judgeCommit(s said, st run.Commit) (func(), error) {
 	if st.State != c.State {
 		return nil, fmt.Errorf("round %d starts from state %s, not %s; restore a checkpoint and catch up", c.Round, c.State.Short(), st.State.Short())
 	}
-	span := c.Spans[rank]
-	if most := run.Count(span.Ranges) * uint64(m.spec.Sequence); st.Targets > most {
-		return nil, fmt.Errorf("%d targets, the span has at most %d", st.Targets, most)
-	}
 	if loss := float64(math.Float32frombits(st.Loss)); math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return nil, fmt.Errorf("the loss is not finite; a unit that is not must be declared as rejected")
 	}
-	if _, err := run.ParseUnits(st.Rejected, span.Units(m.spec)); err != nil {
+	units := c.Spans[rank].Units(m.spec)
+	rejected, err := run.ParseUnits(st.Rejected, units)
+	if err != nil {
 		return nil, err
+	}
+	if most := uint64((units - len(rejected)) * m.spec.Unit * m.spec.Sequence); st.Targets > most {
+		return nil, fmt.Errorf("%d targets, the units that are not rejected have at most %d", st.Targets, most)
 	}
 	return func() {
 		m.s.Current.Commits = append(slices.Clone(c.Commits), Commitment{s.by, st, s.name})
@@ -272,6 +274,22 @@ func (m *Machine) dropRound(why string) {
 	m.gatherNext()
 }
 
+// consume takes what was assigned into the ledger as p says, and returns the
+// rest. It returns p with its ranges joined.
+func (m *Machine) consume(p past) past {
+	var err [4]error
+	p.Consumed, err[0] = run.Join(p.Consumed)
+	p.Rejected, err[1] = run.Join(p.Rejected)
+	ledger := m.s.Ledger
+	ledger, err[2] = ledger.Consume(p.Consumed)
+	ledger, err[3] = ledger.Reject(p.Rejected)
+	if e := errors.Join(err[:]...); e != nil {
+		panic("state: ledger invariant broken: " + e.Error())
+	}
+	m.s.Ledger = ledger.Return()
+	return p
+}
+
 // closeRound consumes the contributors' samples and returns the others'.
 func (m *Machine) closeRound(reduced digest.Sum) {
 	c := m.s.Current
@@ -286,14 +304,7 @@ func (m *Machine) closeRound(reduced digest.Sum) {
 		now.Consumed, now.Rejected = append(now.Consumed, good...), append(now.Rejected, bad...)
 	}
 	closed.Loss = math.Float32bits(float32(loss))
-	ledger, err := m.s.Ledger.Consume(now.Consumed)
-	if err == nil {
-		ledger, err = ledger.Reject(now.Rejected)
-	}
-	if err != nil {
-		panic("state: ledger invariant broken: " + err.Error())
-	}
-	m.s.Ledger = ledger.Return()
+	now = m.consume(now)
 	m.s.History = append(slices.Clone(m.s.History), now)
 	m.s.Step, m.s.Skips = closed.Step, 0
 	final := m.s.Finish || closed.Step >= uint64(m.spec.Rounds)

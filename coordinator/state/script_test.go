@@ -52,7 +52,7 @@ type script struct {
 	state string
 	last  run.Signed
 	bytes map[string]run.Signed // what was kept to be replayed
-	kept  []byte // snapshot of m
+	kept  []byte                // snapshot of m
 	out   strings.Builder
 }
 

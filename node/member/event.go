@@ -40,7 +40,7 @@ type Computed struct {
 	Units        digest.Sum
 	Targets      uint64
 	Loss         uint32 // bits of a float32
-	Rejected     string // ascending unit indices, "3,17"
+	Rejected     string // non-finite units: [run.FormatUnits]
 }
 
 // RingDone answers [Ring]: the reduced vector is on this disk.

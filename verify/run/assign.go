@@ -44,39 +44,88 @@ func Assign(spec Spec, ledger Ledger, roster []identity.Address) ([]Span, Ledger
 	return spans, next
 }
 
-// ParseUnits reads the ascending unit indices of a Commit's Rejected, "3,17",
-// each below units.
+// maxRejectedRuns is how many runs of rejected units of one span the ledger
+// tells from those that count: it keeps every run's bounds for ever.
+const maxRejectedRuns = 16
+
+// FormatUnits writes ascending unit indices as a Commit's Rejected: its runs of
+// consecutive ones, "3,17-20".
+func FormatUnits(units []int) string {
+	var b []byte
+	for i := 0; i < len(units); {
+		j := i + 1
+		for j < len(units) && units[j] == units[j-1]+1 {
+			j++
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(units[i]), 10)
+		if j > i+1 {
+			b = strconv.AppendInt(append(b, '-'), int64(units[j-1]), 10)
+		}
+		i = j
+	}
+	return string(b)
+}
+
+// ParseUnits reads what [FormatUnits] writes: indices below units.
 func ParseUnits(text string, units int) ([]int, error) {
 	out := []int{}
 	if text == "" {
 		return out, nil
 	}
 	for part := range strings.SplitSeq(text, ",") {
-		u, err := strconv.Atoi(part)
-		if err != nil || strconv.Itoa(u) != part || u < 0 || u >= units {
+		first, last, run := strings.Cut(part, "-")
+		if !run {
+			last = first
+		}
+		from, err1 := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil || from < 0 || to < from || to >= units {
 			return nil, fmt.Errorf("rejected units %.40q: %q is none of the span's %d units", text, part, units)
 		}
-		if n := len(out); n > 0 && out[n-1] >= u {
+		if n := len(out); n > 0 && out[n-1] >= from {
 			return nil, fmt.Errorf("rejected units %.40q: want ascending indices", text)
 		}
-		out = append(out, u)
+		for u := from; u <= to; u++ {
+			out = append(out, u)
+		}
+	}
+	if FormatUnits(out) != text {
+		return nil, fmt.Errorf("rejected units %.40q: want decimal numbers and runs, \"3,17-20\"", text)
 	}
 	return out, nil
 }
 
 // Split returns the ranges of s whose units count, and those of the rejected
-// ones, which must have passed [ParseUnits].
+// ones, which must have passed [ParseUnits]. So that no member can tear the
+// ledger to pieces, a span with more than 16 runs of rejected units counts as
+// rejected whole: its samples are not dealt again in either case.
 func (s Span) Split(spec Spec, rejected string) (good, bad []Range) {
 	units, err := ParseUnits(rejected, s.Units(spec))
 	if err != nil {
 		panic("run: " + err.Error())
 	}
-	for u := range s.Units(spec) {
-		if slices.Contains(units, u) {
-			bad = append(bad, s.Unit(spec, u)...)
-		} else {
-			good = append(good, s.Unit(spec, u)...)
-		}
+	if strings.Count(rejected, ",") >= maxRejectedRuns {
+		return nil, slices.Clone(s.Ranges)
 	}
-	return good, bad
+	at := uint64(0)
+	skip := func(u int) uint64 { return uint64(u * spec.Unit) }
+	rest := s.Ranges
+	take := func(to uint64) []Range {
+		taken := cut(rest, 0, to-at)
+		rest, at = cut(rest, to-at, Count(rest)), to
+		return taken
+	}
+	for i := 0; i < len(units); {
+		j := i + 1
+		for j < len(units) && units[j] == units[j-1]+1 {
+			j++
+		}
+		good = append(good, take(skip(units[i]))...)
+		bad = append(bad, take(skip(units[j-1]+1))...)
+		i = j
+	}
+	return append(good, rest...), bad
 }

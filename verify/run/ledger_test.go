@@ -141,10 +141,65 @@ func TestRejectedUnits(t *testing.T) {
 	if want := []run.Range{{Start: 5, End: 6}, {Start: 10, End: 11}, {Start: 13, End: 15}}; !slices.Equal(bad, want) {
 		t.Errorf("bad %v, want %v", bad, want)
 	}
-	for _, text := range []string{"4", "-1", "1,1", "3,1", "01", "1,", ",", " 1", "x", "+1"} {
+	for _, text := range []string{"0-4", "2-1", "1-1", "1,2", "0-1,2", "0--1", "0-01", "4", "-1", "1,1", "3,1", "01", "1,", ",", " 1", "x", "+1"} {
 		if _, err := run.ParseUnits(text, 4); err == nil {
 			t.Errorf("%q is a list of units", text)
 		}
+	}
+}
+
+// TestSplitByHand compares Split with going through the samples one by one, on
+// spans in many pieces.
+func TestSplitByHand(t *testing.T) {
+	spec := testSpec(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		spec.Unit = 1 + r.IntN(4)
+		units := 1 + r.IntN(60)
+		var span run.Span
+		for left, at := uint64(units*spec.Unit), uint64(0); left > 0; {
+			n := min(left, 1+r.Uint64N(5))
+			at += r.Uint64N(3)
+			span.Ranges = append(span.Ranges, run.Range{Start: at, End: at + n})
+			left, at = left-n, at+n
+		}
+		var rejected []int
+		runs := 0
+		for u := range units {
+			if r.IntN(3) == 0 {
+				if n := len(rejected); n == 0 || rejected[n-1] != u-1 {
+					runs++
+				}
+				rejected = append(rejected, u)
+			}
+		}
+		text := run.FormatUnits(rejected)
+		if back, err := run.ParseUnits(text, units); err != nil || !slices.Equal(back, rejected) {
+			t.Fatalf("%v is written %q and read %v, %v", rejected, text, back, err)
+		}
+		var wantGood, wantBad []uint64
+		for i, p := range run.Positions(span.Ranges) {
+			if slices.Contains(rejected, i/spec.Unit) || runs > 16 {
+				wantBad = append(wantBad, p)
+			} else {
+				wantGood = append(wantGood, p)
+			}
+		}
+		good, bad := span.Split(spec, text)
+		if !slices.Equal(run.Positions(good), wantGood) || !slices.Equal(run.Positions(bad), wantBad) {
+			t.Fatalf("%v without %q: %v and %v", span.Ranges, text, good, bad)
+		}
+	}
+}
+
+// TestWholeSpanRejected: a run whose loss is lost everywhere can say so.
+func TestWholeSpanRejected(t *testing.T) {
+	all := make([]int, run.MaxBatch)
+	for i := range all {
+		all[i] = i
+	}
+	if got := run.FormatUnits(all); got != "0-65535" {
+		t.Errorf("written as %.40q", got)
 	}
 }
 

@@ -80,6 +80,10 @@ func union(a, b []Range) ([]Range, error) {
 	return out, nil
 }
 
+// Join returns ranges that must not overlap as a set: sorted, neighbours
+// joined.
+func Join(ranges []Range) ([]Range, error) { return union(nil, ranges) }
+
 // minus returns the set a, sorted and joined, without ranges b, all of which it
 // must contain.
 func minus(a, b []Range) ([]Range, error) {

@@ -79,7 +79,7 @@ type Commit struct {
 	Units        digest.Sum `json:"units"`        // Merkle root over the hash of the running gradient after each unit
 	Targets      uint64     `json:"targets"`      // supervised tokens
 	Loss         uint32     `json:"loss"`         // bits of the float32 sum of their losses
-	Rejected     string     `json:"rejected"`     // non-finite units as ascending indices, "3,17"; "" if none
+	Rejected     string     `json:"rejected"`     // non-finite units, as [FormatUnits] writes them: "3,17-20"; "" if none
 }
 
 // Result is what a contributor's ring gave.
