@@ -60,9 +60,9 @@ func (s *story) show(lines []string) {
 	if !s.live || s.json {
 		return
 	}
-	s.clear()
 	width := s.width()
 	var b strings.Builder
+	b.WriteString(s.erase())
 	for _, line := range lines {
 		b.WriteString(cut(line, width-1) + "\n")
 	}
@@ -72,10 +72,17 @@ func (s *story) show(lines []string) {
 
 // clear takes the screen away.
 func (s *story) clear() {
-	if s.drawn > 0 {
-		fmt.Fprintf(s.out, "\x1b[%dA\x1b[J", s.drawn)
-		s.drawn = 0
+	io.WriteString(s.out, s.erase()) // as in show
+}
+
+// erase returns what takes the screen away, which then is no longer there.
+func (s *story) erase() string {
+	if s.drawn == 0 {
+		return ""
 	}
+	up := fmt.Sprintf("\x1b[%dA\x1b[J", s.drawn)
+	s.drawn = 0
+	return up
 }
 
 // cut shortens a line to at most width runes.

@@ -230,8 +230,13 @@ func (s *swarm) train(ctx context.Context) (*watch, error) {
 			return w, err
 		}
 	}
-	_, err := w.until(ctx, "the run is finished", func(p picture) bool { return p.Status == "finished" })
-	return w, err
+	if _, err := w.until(ctx, "the run is finished", func(p picture) bool { return p.Status == "finished" }); err != nil {
+		return w, err
+	}
+	if l := w.stage.losses; len(l) > 0 {
+		s.say("%d rounds are closed: loss %.3f at first, %.3f at last, %s tokens/s", w.last.Step, l[0], l[len(l)-1], thousands(int64(w.stage.speed)))
+	}
+	return w, nil
 }
 
 // command writes a command as a person would type it.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/allmend-network/allmend/verify/identity"
@@ -106,7 +107,9 @@ func (w *watch) look(ctx context.Context) (picture, error) {
 	if newest == nil {
 		return picture{}, errors.Join(errors.New("no coordinator answers"), failed)
 	}
-	return newest.picture(reports), nil
+	p := newest.picture(reports)
+	slices.SortFunc(p.Members, func(a, b member) int { return strings.Compare(w.names.of(a.Address), w.names.of(b.Address)) })
+	return p, nil
 }
 
 // over reports whether every coordinator has ended well, which they do when
