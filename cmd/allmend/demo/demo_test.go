@@ -71,8 +71,8 @@ func TestDemo(t *testing.T) {
 }
 
 // begin starts a demo as a process of its own and returns when a round is
-// closed, with the addresses of its processes.
-func begin(t *testing.T, dir string) (cmd *exec.Cmd, rest *bufio.Scanner, said *bytes.Buffer, at []string) {
+// closed, with its processes.
+func begin(t *testing.T, dir string) (cmd *exec.Cmd, rest *bufio.Scanner, said *bytes.Buffer, running []started) {
 	t.Helper()
 	cmd = exec.CommandContext(t.Context(), testBinary(t), "demo", "--json", "--dir", dir, "--rounds", "200")
 	out, err := cmd.StdoutPipe()
@@ -96,9 +96,9 @@ func begin(t *testing.T, dir string) (cmd *exec.Cmd, rest *bufio.Scanner, said *
 			if err := json.Unmarshal(e.Value, &p); err != nil {
 				t.Fatal(err)
 			}
-			at = append(at, p.At)
+			running = append(running, p)
 		case "round":
-			return cmd, rest, said, at
+			return cmd, rest, said, running
 		}
 	}
 	t.Fatalf("the demo ended before a round was closed: %v\n%s", cmd.Wait(), said)
@@ -106,17 +106,17 @@ func begin(t *testing.T, dir string) (cmd *exec.Cmd, rest *bufio.Scanner, said *
 }
 
 // gone fails the test if anybody still listens after a while.
-func gone(t *testing.T, at []string) {
+func gone(t *testing.T, running []started) {
 	t.Helper()
-	if len(at) != 6 {
-		t.Errorf("%d processes were told of, want 6", len(at))
+	if len(running) != 6 {
+		t.Errorf("%d processes were told of, want 6", len(running))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
-	for _, a := range at {
-		part := strings.Split(a, "/") // /ip4/127.0.0.1/tcp/PORT/p2p/ID
+	for _, p := range running {
+		part := strings.Split(p.At, "/") // /ip4/127.0.0.1/tcp/PORT/p2p/ID
 		for {
 			c, err := net.Dial("tcp", net.JoinHostPort(part[2], part[4]))
 			if errors.Is(err, syscall.ECONNREFUSED) {
@@ -128,7 +128,7 @@ func gone(t *testing.T, at []string) {
 			select {
 			case <-again.C:
 			case <-ctx.Done():
-				t.Fatalf("%s still listens", a)
+				t.Fatalf("%s still listens", p.Name)
 			}
 		}
 	}
@@ -137,7 +137,7 @@ func gone(t *testing.T, at []string) {
 // TestInterrupt checks that Ctrl-C ends every process before the demo ends.
 func TestInterrupt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	cmd, rest, said, at := begin(t, dir)
+	cmd, rest, said, running := begin(t, dir)
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -151,18 +151,21 @@ func TestInterrupt(t *testing.T) {
 	if !strings.Contains(said.String(), "Every process of the demo has ended. What they made is in "+dir) {
 		t.Errorf("it said: %s", said)
 	}
-	gone(t, at)
+	gone(t, running)
 }
 
 // TestSupervisorKilled checks that the processes of a demo that was killed
-// without a chance to do anything end by themselves.
+// without a chance to do anything end by themselves, even one that is frozen.
 func TestSupervisorKilled(t *testing.T) {
-	cmd, _, _, at := begin(t, filepath.Join(t.TempDir(), "demo"))
+	cmd, _, _, running := begin(t, filepath.Join(t.TempDir(), "demo"))
+	if err := syscall.Kill(running[len(running)-1].Process, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("it ended with %v", err)
 	}
-	gone(t, at)
+	gone(t, running)
 }

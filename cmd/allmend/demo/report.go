@@ -135,8 +135,7 @@ func (r *report) text() string {
 	}
 	b.WriteString("\n")
 	if !r.Kept {
-		line("folder", "%s is removed now; run with --keep or --dir DIR to look around in it", r.Folder)
-		return b.String()
+		line("left here", "nothing: %s is removed now", r.Folder)
 	}
 	for i, a := range r.Artifacts {
 		line([]string{"left here", ""}[min(i, 1)], "%-18s%s", a.What, a.Path)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/allmend-network/allmend/verify/identity"
@@ -238,6 +237,3 @@ func (s *swarm) train(ctx context.Context) (*watch, error) {
 	}
 	return w, nil
 }
-
-// command writes a command as a person would type it.
-func command(args ...string) string { return "allmend " + strings.Join(args, " ") }
