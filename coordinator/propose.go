@@ -129,6 +129,10 @@ func (c *Coordinator) admissible(b []byte) error {
 		if slices.Contains(v.Coordinators, a) || slices.ContainsFunc(v.Members, func(m state.Member) bool { return m.Address == a }) {
 			return nil
 		}
+		pending := func(p run.Signed) bool { return p.Statement == s.Statement }
+		if st, ok := s.Statement.(run.Member); ok && (a == st.Subject || a == st.Successor) && slices.ContainsFunc(v.Pending, pending) {
+			return nil // the consent of a coordinator that is about to enter
+		}
 	}
 	return refuse(s.Statement.Kind(), fmt.Sprintf("%s is neither a member nor a coordinator of run %s", signers[0], c.run.Short()))
 }

@@ -33,6 +33,7 @@ func TestRotation(t *testing.T) {
 		for _, k := range c.keys[:2] {
 			c.must(k, st)
 		}
+		c.must(fresh, st)
 		c.wait("new voter", func(o *Coordinator) bool {
 			future := o.raft.GetConfiguration()
 			if future.Error() != nil {

@@ -8,28 +8,62 @@ import (
 	"github.com/allmend-network/allmend/verify/run"
 )
 
-// judgeVote takes one or more coordinators' signatures under a statement that
-// needs k of them. A coordinator stands behind one pending statement of a kind
-// at a time: signing another moves its vote.
+// judgeVote takes one or more signatures under a statement that needs those of
+// k coordinators. A signature is out for good: it holds until the number that
+// the statement carries is used, by this one or another.
 func (m *Machine) judgeVote(s said) (func(), error) {
-	for _, a := range s.signers {
-		if !has(m.s.trusted(), a) {
-			return nil, fmt.Errorf("%s is no coordinator whose signature counts", a.Short())
-		}
-	}
 	if err := m.checkVote(s.Statement); err != nil {
 		return nil, err
 	}
+	consent := m.enters(s.Statement)
 	var have []identity.Address
+	behind := map[identity.Address]int{} // other pending statements of the kind that it signed
 	for _, p := range m.s.Pending {
+		signers, _ := p.Signers(m.id)
 		if p.Statement == s.Statement {
-			have, _ = p.Signers(m.id)
+			have = signers
+		} else if p.Statement.Kind() == s.Statement.Kind() {
+			for _, a := range signers {
+				behind[a]++
+			}
 		}
+	}
+	proposed := len(have) > 0
+	for _, a := range s.signers {
+		switch {
+		case has(m.s.trusted(), a):
+			proposed = true
+			if behind[a] >= maxVotes && !has(have, a) {
+				return nil, fmt.Errorf("%s stands behind %d other %s statements already, and that is the most; they hold until their number is used", a.Short(), maxVotes, s.Statement.Kind())
+			}
+		case a != consent:
+			return nil, fmt.Errorf("%s is no coordinator whose signature counts", a.Short())
+		}
+	}
+	if !proposed {
+		return nil, fmt.Errorf("no coordinator has signed it yet")
 	}
 	if !slices.ContainsFunc(s.signers, func(a identity.Address) bool { return !has(have, a) }) {
 		return nil, nil
 	}
 	return func() { m.vote(s) }, nil
+}
+
+// enters returns the key that becomes a coordinator by s and was none: nobody
+// is named without consent, so it must sign, too. Zero if there is none.
+func (m *Machine) enters(s run.Statement) identity.Address {
+	st, ok := s.(run.Member)
+	if !ok || st.Role != run.RoleCoordinator {
+		return identity.Address{}
+	}
+	a := st.Subject
+	if st.Action == run.Rotate {
+		a = st.Successor
+	}
+	if st.Action == run.Remove || has(m.s.Coordinators, a) {
+		return identity.Address{}
+	}
+	return a
 }
 
 // checkVote reports why a statement that needs k signatures cannot take effect
@@ -49,39 +83,31 @@ func (m *Machine) checkVote(s run.Statement) error {
 	return fmt.Errorf("%s needs no vote", s.Kind())
 }
 
-// vote moves the signers' votes to a statement.
+// vote adds signatures to those under the same statement.
 func (m *Machine) vote(s said) {
-	merged := run.Signed{Statement: s.Statement}
-	pending := []run.Signed{}
+	i := slices.IndexFunc(m.s.Pending, func(p run.Signed) bool { return p.Statement == s.Statement })
+	if i < 0 {
+		m.s.Pending = append(slices.Clone(m.s.Pending), s.Signed)
+		return
+	}
+	old := m.s.Pending[i]
+	signers, err := old.Signers(m.id)
+	if err != nil {
+		panic("state: a pending signature does not verify: " + err.Error())
+	}
 	votes := map[identity.Address]identity.Signature{}
-	for _, p := range m.s.Pending {
-		if p.Statement.Kind() != s.Statement.Kind() {
-			pending = append(pending, p)
-			continue
-		}
-		signers, err := p.Signers(m.id)
-		if err != nil {
-			panic("state: a pending signature does not verify: " + err.Error())
-		}
-		rest := run.Signed{Statement: p.Statement}
-		for i, a := range signers {
-			if p.Statement == s.Statement {
-				votes[a] = p.Signatures[i]
-			} else if !has(s.signers, a) {
-				rest.Signatures = append(rest.Signatures, p.Signatures[i])
-			}
-		}
-		if len(rest.Signatures) > 0 {
-			pending = append(pending, rest)
-		}
+	for j, a := range signers {
+		votes[a] = old.Signatures[j]
 	}
-	for i, a := range s.signers {
-		votes[a] = s.Signatures[i]
+	for j, a := range s.signers {
+		votes[a] = s.Signatures[j]
 	}
+	merged := run.Signed{Statement: s.Statement}
 	for _, a := range sortedKeys(votes) {
 		merged.Signatures = append(merged.Signatures, votes[a])
 	}
-	m.s.Pending = append(pending, merged)
+	m.s.Pending = slices.Clone(m.s.Pending)
+	m.s.Pending[i] = merged
 }
 
 func sortedKeys[V any](votes map[identity.Address]V) []identity.Address {
@@ -110,7 +136,8 @@ func (m *Machine) count() bool {
 			m.s.Pending = slices.Delete(slices.Clone(m.s.Pending), i, i+1) // what it asked for has come about, or cannot
 			return true
 		}
-		if n < run.Threshold(len(m.s.Coordinators)) {
+		consent := m.enters(p.Statement)
+		if n < run.Threshold(len(m.s.Coordinators)) || !consent.IsZero() && !has(signers, consent) {
 			continue
 		}
 		m.s.Pending = slices.DeleteFunc(slices.Clone(m.s.Pending), func(q run.Signed) bool { return q.Statement.Kind() == p.Statement.Kind() })

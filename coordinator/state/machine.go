@@ -17,6 +17,7 @@ const (
 	maxDue    = 8    // checkpoints waiting for signatures
 	maxKnown  = 4096 // members, and auditors
 	maxTimes  = 8    // states that a member may name for one round
+	maxVotes  = 8    // pending statements of a kind that a coordinator may stand behind
 	maxReason = 256  // bytes
 )
 

@@ -184,6 +184,7 @@ func (m *Machine) change(st run.Member) {
 		m.regain(enters)
 	case run.RoleCoordinator:
 		m.s.Coordinators = with(m.s.Coordinators, enters)
+		m.s.Accepted = with(m.s.Accepted, enters) // it has signed this
 		m.s.Distrusted = without(m.s.Distrusted, enters)
 	case run.RoleAuditor:
 		m.s.Auditors = with(m.s.Auditors, enters)
