@@ -25,8 +25,8 @@
 //
 // Where the plan is silent: a Ready{r, 0} that comes after OPEN(r) with the
 // right state is void for r but makes the next round wait for its sender. The
-// roster is cut, by address, to max_members and to the number of units in a
-// round. A ring whose contributors have no targets at all is SKIPPED. Pausing
+// roster is cut to max_members and to the number of units in a round, beginning
+// at address r mod n of the n that are ready, so that everybody has a turn. A ring whose contributors have no targets at all is SKIPPED. Pausing
 // lets the round under way end. A Head is taken only as evidence: when it
 // contradicts a root of the last 256 log sizes.
 package state

@@ -170,7 +170,7 @@ func (m *Machine) keys(role string) ([]identity.Address, error) {
 func (m *Machine) change(st run.Member) {
 	m.s.Changes++
 	m.emit(run.Changed(st))
-	enters := st.Subject
+	enters, before := st.Subject, m.s
 	if st.Action != run.Admit {
 		m.remove(st.Role, st.Subject)
 		enters = st.Successor
@@ -180,6 +180,7 @@ func (m *Machine) change(st run.Member) {
 	}
 	switch st.Role {
 	case run.RoleMember:
+		m.inherit(&before, st.Subject, enters)
 		m.s.setMember(Member{Address: enters, Expired: m.expiredNow(enters), Spoke: m.s.Log.Size})
 		m.regain(enters)
 	case run.RoleCoordinator:
@@ -188,6 +189,27 @@ func (m *Machine) change(st run.Member) {
 		m.s.Distrusted = without(m.s.Distrusted, enters)
 	case run.RoleAuditor:
 		m.s.Auditors = with(m.s.Auditors, enters)
+	}
+}
+
+// inherit gives a successor the subject's place among those whose word is
+// awaited: on the state that follows the last round, and on checkpoints.
+func (m *Machine) inherit(before *state, subject, successor identity.Address) {
+	if subject == successor {
+		return
+	}
+	if has(before.Voters, subject) {
+		m.s.Voters = with(m.s.Voters, successor)
+	}
+	if has(before.Late, subject) {
+		m.s.Late = with(m.s.Late, successor)
+	}
+	m.s.Due = slices.Clone(m.s.Due)
+	for i, c := range m.s.Due {
+		if has(c.Contributors, subject) && c.Manifest.IsZero() {
+			m.s.Due[i].Contributors = with(without(c.Contributors, subject), successor)
+			m.s.Due[i].Lost = without(c.Lost, subject)
+		}
 	}
 }
 

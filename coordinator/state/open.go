@@ -165,8 +165,19 @@ func (m *Machine) open() bool {
 		m.s.Short = ""
 		m.emit(run.Resumed{})
 	}
-	m.openRound(root, roster[:min(len(roster), m.spec.MaxMembers, m.spec.Batch/m.spec.Unit)])
+	m.openRound(root, m.seats(roster))
 	return true
+}
+
+// seats cuts the members that are ready to as many as a round takes; who is
+// left out changes from round to round.
+func (m *Machine) seats(ready []identity.Address) []identity.Address {
+	n := min(len(ready), m.spec.MaxMembers, m.spec.Batch/m.spec.Unit)
+	roster := []identity.Address{}
+	for i := range n {
+		roster = with(roster, ready[(m.s.Round+uint64(i))%uint64(len(ready))])
+	}
+	return roster
 }
 
 // startingRoot returns the root that the next round starts from: the pinned
