@@ -41,12 +41,15 @@ func (d *demo) data(ctx context.Context) error {
 		return err
 	}
 	b := d.built
-	d.tell("shards", b, fmt.Sprintf("  read %d documents; kept %d with %s tokens in %d languages, dropped %d, each with its reason\n  applied: %s\n  not applied: %s",
-		b.Read, b.Documents, thousands(b.Tokens), len(b.Languages), b.Dropped, strings.Join(b.Stages, ", "), strings.Join(b.NotApplied, ", ")))
+	d.tell("shards", b, fmt.Sprintf("  documents: %d read, %d kept, %d dropped, each with its reason; tokens: %s; languages: %d\n  applied: %s\n  not applied: %s",
+		b.Read, b.Documents, b.Dropped, thousands(b.Tokens), len(b.Languages), strings.Join(b.Stages, ", "), strings.Join(b.NotApplied, ", ")))
 	for _, p := range b.Problems {
 		d.say("note: %s", p)
 	}
 	d.report.NotApplied = b.NotApplied
+	if least := int64(globalBatch*sequenceLength + 1); b.Tokens < least {
+		return fmt.Errorf("%s tokens are too few: a round takes %s; give the demo more texts with --input", thousands(b.Tokens), thousands(least))
+	}
 	if truth == nil {
 		return nil
 	}
