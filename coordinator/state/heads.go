@@ -181,7 +181,8 @@ func (h *HeadSet) Covered() uint64 { return h.covered }
 func (h *HeadSet) Proofs() []Proof { return h.proofs }
 
 // Signed returns the head that covers the log up to size with every signature
-// that counts, sorted; ok is false if k have not signed it.
+// that counts, sorted; ok is false if k have not signed it. Signatures of those
+// that were caught lying do not count.
 func (h *HeadSet) Signed(size uint64) (head run.Signed, ok bool) {
 	i, found := h.search(size)
 	if !found || h.at[i].who == nil {
@@ -190,7 +191,7 @@ func (h *HeadSet) Signed(size uint64) (head run.Signed, ok bool) {
 	a := h.at[i]
 	head.Statement = run.Head{Index: size, Root: a.root}
 	for _, x := range a.heads {
-		if x.root == a.root && has(a.who, x.signer) {
+		if x.root == a.root && has(a.who, x.signer) && !h.lied(x.signer) {
 			head.Signatures = append(head.Signatures, x.signed.Signatures[0])
 		}
 	}

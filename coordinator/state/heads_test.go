@@ -109,6 +109,9 @@ func TestOneLiar(t *testing.T) {
 	h.covered(0) // the liar does not count
 	ok(t, h.add("c3", 2, "a"))
 	h.covered(2)
+	if s, ok := h.set.Signed(2); !ok || len(s.Signatures) != 2 {
+		t.Errorf("the head is handed out with %d signatures, ok %v; the liar's does not count", len(s.Signatures), ok)
+	}
 }
 
 func TestForkStopsEverything(t *testing.T) {
