@@ -69,7 +69,7 @@ func New(spec run.Spec) (*Machine, error) {
 		Members: []Member{}, Pending: []run.Signed{},
 		Phase: Gather, Round: 1, Pinned: spec.InitialState,
 		Voters: append(none, spec.Members...), Late: none, Ready: []Readiness{}, Heard: []Readiness{},
-		Current: Current{Roster: none, Spans: []run.Span{}, Gone: none, Commits: []Commitment{}, Contributors: none, Results: []Outcome{}},
+		Current: Current{Roster: none, Spans: []run.Span{}, Gone: none, Commits: []Commitment{}, Contributors: none, Results: []Outcome{}, Broken: none},
 		Ledger:  run.NewLedger(), Last: start, History: []past{}, Due: []Checkpoint{},
 		Signed: []Checkpoint{{Closing: start, State: spec.InitialState, Members: []Signature{}, Coordinators: []Signature{}, Lost: none}},
 	}}

@@ -211,7 +211,7 @@ func (m *Machine) openRound(root digest.Sum, roster []identity.Address) {
 	none := []identity.Address{}
 	m.s.Current = Current{
 		Round: m.s.Round, State: root, Roster: roster, Spans: spans, Gone: none,
-		Commits: []Commitment{}, Contributors: none, Results: []Outcome{},
+		Commits: []Commitment{}, Contributors: none, Results: []Outcome{}, Broken: none,
 	}
 	m.emit(run.Open{
 		Round: m.s.Round, Step: m.s.Step + 1, State: root, Roster: roster, Spans: spans,

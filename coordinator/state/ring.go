@@ -82,6 +82,7 @@ func (m *Machine) judgeFault(by identity.Address, st run.Fault) (func(), error) 
 		return nil, err
 	}
 	return func() {
+		m.s.Current.Broken = append(slices.Clone(c.Broken), by, st.Accused)
 		m.s.Current.Fault = fmt.Sprintf("%s lost %s in %s, step %d", by.Short(), st.Accused.Short(), st.Phase, st.Step)
 	}, nil
 }
@@ -176,6 +177,7 @@ func (m *Machine) close() bool {
 	c := m.s.Current
 	if c.Fault != "" {
 		m.abort(c.Fault, nil)
+		m.sitOut()
 		return true
 	}
 	var all []digest.Sum          // results of every contributor, gone or not
@@ -210,6 +212,32 @@ func (m *Machine) close() bool {
 		m.closeRound(reduced)
 	}
 	return true
+}
+
+// sitOut takes out of the round whoever had a part, as signer or as accused, in
+// two Faults that aborted its rings: one of each two lies or cannot be reached,
+// and the third ring is the last. A Fault at one that has been expired since is
+// explained. If nobody would be left, they stay.
+func (m *Machine) sitOut() {
+	c := m.s.Current
+	var once, twice []identity.Address
+	for pair := range slices.Chunk(c.Broken, 2) {
+		if m.s.gone(pair[0]) || m.s.gone(pair[1]) {
+			continue
+		}
+		for _, a := range pair {
+			if has(once, a) {
+				twice = with(twice, a)
+			}
+			once = with(once, a)
+		}
+	}
+	if m.s.Phase != Again || len(without(c.Contributors, append(twice, c.Gone...)...)) == 0 {
+		return
+	}
+	for _, a := range twice {
+		m.expire(a, fmt.Sprintf("had a part in two broken rings of round %d", c.Round))
+	}
 }
 
 // tie aborts a ring whose results have no majority; the second time in a round

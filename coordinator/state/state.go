@@ -96,6 +96,7 @@ type Current struct {
 	Contributors []identity.Address `json:"contributors"` // of the last ring
 	Results      []Outcome          `json:"results"`      // of every attempt
 	Fault        string             `json:"fault"`        // of the ring under way; "" if none
+	Broken       []identity.Address `json:"broken"`       // signer and accused of each Fault that aborted a ring
 	Ties         int                `json:"ties"`         // rings whose results had no majority
 }
 
