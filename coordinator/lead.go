@@ -38,16 +38,22 @@ func (c *Coordinator) lead() error {
 type term struct {
 	*Coordinator
 	dog    *watchdog
-	told   map[identity.Address]phase  // in which phase a member was proposed to be expired
+	told   map[identity.Address]telling
 	joined map[identity.Address]uint64 // log size when a new coordinator began to catch up
 	cancel context.CancelFunc
 	done   chan struct{}
 }
 
+// telling is when a member was proposed to be expired.
+type telling struct {
+	phase phase
+	at    time.Time
+}
+
 func (c *Coordinator) begin() *term {
 	ctx, cancel := context.WithCancel(c.ctx)
 	t := &term{
-		Coordinator: c, dog: newWatchdog(), told: map[identity.Address]phase{}, joined: map[identity.Address]uint64{},
+		Coordinator: c, dog: newWatchdog(), told: map[identity.Address]telling{}, joined: map[identity.Address]uint64{},
 		cancel: cancel, done: make(chan struct{}),
 	}
 	go func() {
@@ -116,10 +122,11 @@ func (t *term) look(ctx context.Context, now time.Time) {
 		return
 	}
 	for _, s := range t.dog.check(now, p, v.Awaited) {
-		if t.told[s.member] == p {
+		// A proposal that was not applied is made again, not at once.
+		if last := t.told[s.member]; last.phase == p && now.Sub(last.at) < minPatience {
 			continue
 		}
-		t.told[s.member] = p
+		t.told[s.member] = telling{p, now}
 		go t.expire(ctx, s, p, v.LogSize)
 	}
 }

@@ -100,3 +100,74 @@ func TestPatience(t *testing.T) {
 		t.Errorf("patience %s", got)
 	}
 }
+
+// play reports each second for members that all stand still, expires whom the
+// watchdog names, and returns when each was.
+func play(t *testing.T, seconds int, p phase, members []identity.Address, say func(second int, i int) Progress) map[identity.Address]int {
+	t.Helper()
+	dog := newWatchdog()
+	named := map[identity.Address]int{}
+	owing := slices.Clone(members)
+	for second := range seconds {
+		now := time.Unix(1000+int64(second), 0)
+		for i, m := range members {
+			dog.report(now, m, say(second, i))
+		}
+		for _, s := range dog.check(now, p, owing) {
+			named[s.member] = second
+			owing = slices.DeleteFunc(slices.Clone(owing), func(a identity.Address) bool { return a == s.member })
+		}
+	}
+	return named
+}
+
+// TestWatchdogNamesOneAtATime demands that, when all report and stand still,
+// naming one gives the others time: they may have waited for that one.
+func TestWatchdogNamesOneAtATime(t *testing.T) {
+	members := []identity.Address{{1}, {2}, {3}}
+	named := play(t, 20, phase{"end", 7, 0}, members, func(int, int) Progress { return Progress{Round: 7, Phase: "checkpoint"} })
+	for i, want := range []int{5, 10, 15} {
+		if got := named[members[i]]; got != want {
+			t.Errorf("member %d was named in second %d, want %d", i, got, want)
+		}
+	}
+}
+
+// TestWatchdogCountsMaxima demands that a counter that goes up and down, or a
+// phase that comes and goes, is not getting on.
+func TestWatchdogCountsMaxima(t *testing.T) {
+	members := []identity.Address{{1}}
+	for name, say := range map[string]func(second, i int) Progress{
+		"a counter": func(second, _ int) Progress { return Progress{Round: 7, Phase: "compute", Units: uint64(second % 2)} },
+		"a phase":   func(second, _ int) Progress { return Progress{Round: 7, Phase: [2]string{"sync", "apply"}[second%2]} },
+	} {
+		if named := play(t, 60, phase{"compute", 7, 0}, members, say); len(named) == 0 {
+			t.Errorf("%s that goes up and down: never named", name)
+		}
+	}
+}
+
+// TestWatchdogBoundsTheSlow demands that whoever always gets on a little holds
+// the others up for ten times as long as they took, and no longer.
+func TestWatchdogBoundsTheSlow(t *testing.T) {
+	dog := newWatchdog()
+	quick, slow := identity.Address{1}, identity.Address{2}
+	p := phase{"compute", 7, 0}
+	for second := range 7200 {
+		now := time.Unix(1000+int64(second), 0)
+		owing := []identity.Address{quick, slow}
+		for _, m := range owing {
+			dog.report(now, m, Progress{Round: 7, Phase: "compute", Bytes: uint64(second)})
+		}
+		if second >= 120 {
+			owing = owing[1:]
+		}
+		if got := dog.check(now, p, owing); len(got) > 0 {
+			if second != 1200 || got[0].member != slow {
+				t.Errorf("second %d: %v", second, got)
+			}
+			return
+		}
+	}
+	t.Error("never named")
+}
