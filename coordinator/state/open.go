@@ -138,7 +138,7 @@ func (m *Machine) open() bool {
 	if !m.s.Started || m.s.Held || m.s.Halted != "" || len(m.missing()) > 0 {
 		return false
 	}
-	if len(m.s.Ready) == 0 && len(m.s.Voters) == 0 {
+	if len(m.s.Ready) == 0 && len(m.s.Voters) == 0 && m.s.Highest == 0 {
 		return false // nobody was ever here: nothing to complain about
 	}
 	root, votes := m.startingRoot()

@@ -1,6 +1,7 @@
 package member_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,11 +13,13 @@ import (
 	"github.com/allmend-network/allmend/verify/run"
 )
 
+var seeds = flag.Uint64("seeds", 8, "how many runs of chaos")
+
 // TestChaos lets processes run, die and come back by chance, then heals
 // everything: the run must reach its end, every member the same state, and
 // every closed round must be the sum of what its contributors committed.
 func TestChaos(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			c := &chaos{r: rand.New(rand.NewPCG(seed, 7))}
