@@ -9,6 +9,7 @@
 //	log says   this process holds                  it asks for
 //	any        no state, a void or a wrong one     [Restore] of the newest checkpoint it can trust
 //	any        state c, a checkpoint of c is kept  [WriteCheckpoint], then Submit Checkpoint
+//	any        own [Apply], another root than its  the same, and Submit Ready with its root; then [Restore]
 //	any        an older state                      [FetchReduced], [Apply], round by round
 //	gather     the state at the start of r         Submit Ready{r, 0}
 //	compute    it, and is in the roster            [Compute], then Submit Commit
