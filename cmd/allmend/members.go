@@ -26,7 +26,7 @@ func memberChange(c *console, action, use, short string, n int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     use,
 		Short:   short,
-		Long:    short + ".\nMore than half of the coordinators must say so: each runs this command with its key.",
+		Long:    short + ".\nMore than half of the coordinators must say so: each runs this command with its key.\nA signature cannot be taken back: it holds until the statement takes effect, or another one in its place.\nA new coordinator signs, too, after one of the others: nobody is named without consent.",
 		Example: fmt.Sprintf("  allmend members %s --run myrun --key c.key --peer /ip4/192.0.2.1/tcp/4001/p2p/16Uiu2…", use),
 		Args:    arguments(n, n),
 		RunE: func(cmd *cobra.Command, args []string) error {

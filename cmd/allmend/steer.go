@@ -173,7 +173,7 @@ func steer(c *console, action, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     action,
 		Short:   short,
-		Long:    short + ".\nMore than half of the coordinators must say so: each runs this command with its key.",
+		Long:    short + ".\nMore than half of the coordinators must say so: each runs this command with its key.\nA signature cannot be taken back: it holds until the statement takes effect, or another one in its place.",
 		Example: fmt.Sprintf("  allmend run %s --run myrun --key c.key --peer /ip4/192.0.2.1/tcp/4001/p2p/16Uiu2…", action),
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -140,6 +140,9 @@ func (c *chance) say(st run.Statement, who ...string) {
 		}
 		signed.Signatures = append(signed.Signatures, g)
 	}
+	if c.r != nil && c.r.IntN(8) == 0 {
+		c.try(signed)
+	}
 	entries, _ := c.m.Apply(signed)
 	for _, e := range entries {
 		c.log = append(c.log, e.Bytes)
@@ -147,6 +150,17 @@ func (c *chance) say(st run.Statement, who ...string) {
 	}
 	c.book.check(c.t, c.m.View().Ledger)
 	c.waits()
+}
+
+// try applies a statement to a copy: the machine never writes to what it shares.
+func (c *chance) try(signed run.Signed) {
+	before, err1 := c.m.Snapshot()
+	trial := *c.m
+	_, _ = trial.Apply(signed) // refused or not
+	after, err2 := c.m.Snapshot()
+	if err1 != nil || err2 != nil || !bytes.Equal(before, after) {
+		c.t.Fatalf("%s applied to a copy changed the machine: %v, %v", signed.Statement.Kind(), err1, err2)
+	}
 }
 
 // waits checks that a run that says it is running waits for somebody: a member,
