@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/allmend-network/allmend/coordinator/state"
@@ -76,11 +77,13 @@ type Coordinator struct {
 	changed *bell // the machine applied something
 	signed  *bell // there are new heads
 	reports chan report
+	telling atomic.Bool // evidence is being proposed
 
 	transport *transport
 	store     *wal.WAL
 	meta      *metadb.BoltMetaDB // store's own, which its Close leaves open
 	raft      *raft.Raft
+	caughtUp  atomic.Uint64 // the term that this coordinator leads with all applied that was agreed before; 0 if none
 
 	ctx     context.Context // ends with Close, or with a failure
 	cancel  context.CancelCauseFunc
@@ -118,7 +121,7 @@ func (c *Coordinator) open() error {
 		return fmt.Errorf("coordinator's folder: %w", err)
 	}
 	var err error
-	if c.signer, err = openSigner(filepath.Join(c.cfg.Dir, "head.json"), c.run, c.cfg.Key); err != nil {
+	if c.signer, err = openSigner(filepath.Join(c.cfg.Dir, "head.json"), c.run, c.cfg.Key, c.mark); err != nil {
 		return err
 	}
 	if _, ok := c.signer.head(); ok {
@@ -204,15 +207,19 @@ func (c *Coordinator) found(conf *raft.Config, snapshots raft.SnapshotStore) err
 			return fmt.Errorf("founding the group of coordinators: %w", err)
 		}
 	}
-	if marked {
-		return nil
+	if marked || !existing && !slices.Contains(c.cfg.Spec.Coordinators, c.self) {
+		return nil // a key that joins later is marked before it signs its first head
 	}
-	// A key that joins later is marked when it starts, too: its first vote
-	// must not be forgotten either.
-	if !existing && !slices.Contains(c.cfg.Spec.Coordinators, c.self) {
-		return nil
+	return c.mark()
+}
+
+// mark notes beside the key that it coordinates this run. It comes before the
+// key's first head, and so before its first vote, which needs one.
+func (c *Coordinator) mark() error {
+	if err := writeFile(c.cfg.Marker, []byte(c.run.String()+"\n")); err != nil {
+		return fmt.Errorf("marker of this run: %w", err)
 	}
-	return writeFile(c.cfg.Marker, []byte(c.run.String()+"\n"))
+	return nil
 }
 
 // start runs the coordinator's own goroutines; an error of one ends all.
@@ -248,8 +255,7 @@ func (c *Coordinator) Err() error {
 // View returns a picture of the run as this coordinator knows it.
 func (c *Coordinator) View() state.View { return c.fsm.view() }
 
-// LastClosed returns the last CLOSED that this process applied, zero if none
-// since it started.
+// LastClosed returns the last CLOSED, zero if there is none.
 func (c *Coordinator) LastClosed() run.Closed { return c.fsm.lastClosed() }
 
 // Changed returns a channel that is closed when the run has moved on.

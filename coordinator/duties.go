@@ -60,11 +60,18 @@ func (c *Coordinator) say(ctx context.Context, st run.Statement) error {
 	return c.Propose(ctx, s)
 }
 
-// tell proposes another's statement and does not mind if it is refused.
+// tell proposes another's statement and does not mind if it is refused. One at
+// a time: whoever sends much evidence against itself has sent enough.
 func (c *Coordinator) tell(s run.Signed) {
-	ctx, cancel := context.WithTimeout(c.ctx, sayTimeout)
-	defer cancel()
-	if err := c.Propose(ctx, s); err != nil {
-		c.logger.Info("evidence not taken", "kind", s.Statement.Kind(), "reason", err)
+	if !c.telling.CompareAndSwap(false, true) {
+		return
 	}
+	c.working.Go(func() {
+		defer c.telling.Store(false)
+		ctx, cancel := context.WithTimeout(c.ctx, sayTimeout)
+		defer cancel()
+		if err := c.Propose(ctx, s); err != nil {
+			c.logger.Info("evidence not taken", "kind", s.Statement.Kind(), "reason", err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,6 +23,12 @@ import (
 //	records  a records file with every record so far
 const snapshotMagic = "allmend snapshot 1\n"
 
+// maxAccused bounds the accused that nobody has asked for: only the leader does.
+const maxAccused = 64
+
+// replayBatch is how many records are read from disk at once.
+const replayBatch = 256
+
 // fsm drives the state machine from Raft's committed entries and keeps what it
 // appends to the log. Raft calls Apply, Snapshot and Restore from one goroutine.
 type fsm struct {
@@ -34,8 +41,8 @@ type fsm struct {
 	machine *state.Machine
 	broken  error              // the last write failed: nothing is applied any more
 	ends    []uint64           // log sizes after each applied statement, not yet signed
-	accused []identity.Address // by Faults applied and not yet looked into
-	closed  run.Closed         // the last one applied by this process
+	accused []identity.Address // by Faults applied and not yet looked into, the newest maxAccused
+	closed  run.Closed         // the last one
 }
 
 func newFSM(spec run.Spec, records *Records, changed *bell, fail func(error)) (*fsm, error) {
@@ -79,6 +86,7 @@ func (f *fsm) apply(data []byte) error {
 	f.ends = append(f.ends, entries[0].Index+uint64(len(entries)))
 	if fault, ok := signed.Statement.(run.Fault); ok {
 		f.accused = append(f.accused, fault.Accused)
+		f.accused = f.accused[max(0, len(f.accused)-maxAccused):]
 	}
 	for _, e := range entries {
 		if closed, ok := e.Transition.(run.Closed); ok {
@@ -112,6 +120,20 @@ func (f *fsm) compare() error {
 	return err
 }
 
+// judge says what applying a statement would do now, and leaves no trace: fresh
+// is false when it would change nothing, and the error is a [*state.Refused]
+// when it is not allowed.
+func (f *fsm) judge(signed run.Signed) (fresh bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// The machine never writes to what it has shown (see state.View), so that
+	// a copy which is thrown away may apply the statement. Not without mu: both
+	// may append to one array.
+	trial := *f.machine
+	entries, err := trial.Apply(signed)
+	return len(entries) > 0, err
+}
+
 // view returns a picture of the run.
 func (f *fsm) view() state.View {
 	f.mu.Lock()
@@ -119,7 +141,7 @@ func (f *fsm) view() state.View {
 	return f.machine.View()
 }
 
-// lastClosed returns the last CLOSED that this process applied.
+// lastClosed returns the last CLOSED, zero if there is none.
 func (f *fsm) lastClosed() run.Closed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -201,32 +223,81 @@ func (f *fsm) Restore(stream io.ReadCloser) error {
 }
 
 func (f *fsm) restore(stream io.Reader) error {
-	head := make([]byte, len(snapshotMagic)+8)
-	if _, err := io.ReadFull(stream, head); err != nil {
-		return err
-	}
-	if string(head[:len(snapshotMagic)]) != snapshotMagic {
-		return errors.New("it does not begin as one of version 1")
-	}
-	n := binary.BigEndian.Uint64(head[len(snapshotMagic):])
-	if n > state.MaxSnapshotSize {
-		return fmt.Errorf("state of %d bytes, at most %d are allowed", n, state.MaxSnapshotSize)
-	}
-	b := make([]byte, n)
-	if _, err := io.ReadFull(stream, b); err != nil {
-		return err
-	}
-	machine, err := state.Restore(f.spec, b)
+	claimed, size, root, err := f.readMachine(stream)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	size, root := machine.Log()
-	if err := f.records.take(stream, size, root); err != nil {
+	var machine *state.Machine
+	var closed run.Closed
+	err = f.records.take(stream, size, root, func(r *Records) (err error) {
+		if machine, closed, err = replay(f.spec, r, size); err != nil {
+			return err
+		}
+		derived, err := machine.Snapshot()
+		if err == nil && !bytes.Equal(derived, claimed) {
+			err = errors.New("its state does not follow from its records: the coordinator that made it lies, runs another version, or has a damaged disk")
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	f.machine = machine
+	f.machine, f.closed = machine, closed
 	f.ends = append(f.ends, size)
 	return nil
+}
+
+// readMachine reads a snapshot up to its records.
+func (f *fsm) readMachine(stream io.Reader) (machine []byte, size uint64, root digest.Sum, err error) {
+	head := make([]byte, len(snapshotMagic)+8)
+	if _, err := io.ReadFull(stream, head); err != nil {
+		return nil, 0, root, err
+	}
+	if string(head[:len(snapshotMagic)]) != snapshotMagic {
+		return nil, 0, root, errors.New("it does not begin as one of version 1")
+	}
+	n := binary.BigEndian.Uint64(head[len(snapshotMagic):])
+	if n > state.MaxSnapshotSize {
+		return nil, 0, root, fmt.Errorf("state of %d bytes, at most %d are allowed", n, state.MaxSnapshotSize)
+	}
+	machine = make([]byte, n)
+	if _, err := io.ReadFull(stream, machine); err != nil {
+		return nil, 0, root, err
+	}
+	m, err := state.Restore(f.spec, machine)
+	if err != nil {
+		return nil, 0, root, err
+	}
+	size, root = m.Log()
+	return machine, size, root, nil
+}
+
+// replay derives the state after the first size records, and the last CLOSED
+// among them. Whoever sends a snapshot can make its state and its records agree
+// in size and root only: the rest of the state must follow from the records.
+func replay(spec run.Spec, records *Records, size uint64) (*state.Machine, run.Closed, error) {
+	var closed run.Closed
+	start, err := state.New(spec)
+	if err != nil {
+		return nil, closed, err
+	}
+	f := state.Follow(start)
+	for f.Size() < size {
+		batch, _, err := records.Read(f.Size(), int(min(size-f.Size(), replayBatch)))
+		if err != nil {
+			return nil, closed, err
+		}
+		for _, b := range batch {
+			e, err := f.Next(b)
+			if err != nil {
+				return nil, closed, err
+			}
+			if c, ok := e.Transition.(run.Closed); ok {
+				closed = c
+			}
+		}
+	}
+	return f.Machine(), closed, f.End()
 }

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,22 +15,25 @@ import (
 )
 
 const (
-	keepHeads  = 4096            // heads of all coordinators, the newest
+	keepHeads  = 1024            // heads of each coordinator, the newest
+	maxAhead   = 256             // records that a head may be ahead of this coordinator's log
 	headAgain  = 5 * time.Second // the last head is sent again: the other side may have restarted
 	headFailed = 250 * time.Millisecond
 )
 
 // headLog is the signed heads of all coordinators, in the order they came.
 // Heads travel beside the run's log and are not kept on disk, but for the last
-// of this coordinator's own (signer).
+// of this coordinator's own (signer). One coordinator's push out its own only.
 type headLog struct {
 	mu    sync.Mutex // guards the fields below
-	first uint64     // number of heads[0]
+	next  uint64     // number of the next head
 	heads []signedHead
 	known map[signedBy]run.Head
+	count map[identity.Address]int
 }
 
 type signedHead struct {
+	number uint64
 	by     identity.Address
 	head   run.Head
 	signed run.Signed
@@ -40,7 +44,9 @@ type signedBy struct {
 	size uint64
 }
 
-func newHeadLog() *headLog { return &headLog{known: map[signedBy]run.Head{}} }
+func newHeadLog() *headLog {
+	return &headLog{known: map[signedBy]run.Head{}, count: map[identity.Address]int{}}
+}
 
 // add keeps a head and reports whether it was new. It returns an error when
 // its signer has signed another root for the same size.
@@ -56,22 +62,28 @@ func (l *headLog) add(by identity.Address, s run.Signed) (bool, error) {
 		return false, nil
 	}
 	l.known[at] = head
-	l.heads = append(l.heads, signedHead{by, head, s})
-	if drop := len(l.heads) - keepHeads; drop > 0 {
-		for _, h := range l.heads[:drop] {
-			delete(l.known, signedBy{h.by, h.head.Index})
-		}
-		l.heads, l.first = slices.Clone(l.heads[drop:]), l.first+uint64(drop)
+	l.heads = append(l.heads, signedHead{l.next, by, head, s})
+	l.next++
+	if l.count[by]++; l.count[by] > keepHeads {
+		l.drop(by)
 	}
 	return true, nil
+}
+
+// drop forgets the oldest head of one coordinator; the caller holds mu.
+func (l *headLog) drop(by identity.Address) {
+	i := slices.IndexFunc(l.heads, func(h signedHead) bool { return h.by == by })
+	delete(l.known, signedBy{by, l.heads[i].head.Index})
+	l.heads = slices.Delete(l.heads, i, i+1)
+	l.count[by]--
 }
 
 // after returns the heads from number n on, and the number after them.
 func (l *headLog) after(n uint64) ([]signedHead, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	skip := min(max(n, l.first)-l.first, uint64(len(l.heads)))
-	return slices.Clone(l.heads[skip:]), l.first + uint64(len(l.heads))
+	i, _ := slices.BinarySearchFunc(l.heads, n, func(h signedHead, n uint64) int { return cmp.Compare(h.number, n) })
+	return slices.Clone(l.heads[i:]), l.next
 }
 
 // latest returns the largest size that by has signed, 0 if none is known.
@@ -128,10 +140,13 @@ func (c *Coordinator) takeHead(from identity.Address, b []byte) error {
 	if !slices.Contains(c.View().Coordinators, from) && c.records.Len() >= head.Index {
 		return fmt.Errorf("%s is no coordinator of this run", from)
 	}
+	if have := c.records.Len(); head.Index > have+maxAhead {
+		return fmt.Errorf("head of %d records, this coordinator has %d: send it again later", head.Index, have)
+	}
 	fresh, err := c.heads.add(from, s)
 	if root, rootErr := c.records.Root(head.Index); err != nil || rootErr == nil && root != head.Root {
 		c.logger.Error("a coordinator signed a head that contradicts the log", "coordinator", from, "records", head.Index, "root", head.Root)
-		go c.tell(s) // the state machine keeps it as evidence
+		c.tell(s) // the state machine keeps it as evidence
 	}
 	if fresh {
 		c.signed.ring()
@@ -207,9 +222,9 @@ func (c *Coordinator) pushTo(ctx context.Context, to identity.Address) {
 // lastOwn returns the number of this coordinator's last head.
 func (c *Coordinator) lastOwn() uint64 {
 	heads, next := c.heads.after(0)
-	for i := len(heads) - 1; i >= 0; i-- {
-		if heads[i].by == c.self {
-			return next - uint64(len(heads)-i)
+	for _, h := range slices.Backward(heads) {
+		if h.by == c.self {
+			return h.number
 		}
 	}
 	return next

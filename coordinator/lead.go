@@ -73,6 +73,11 @@ func (t *term) end() {
 func (t *term) run(ctx context.Context) {
 	t.logger.Info("this coordinator leads")
 	defer t.logger.Info("this coordinator no longer leads")
+	now := t.raft.CurrentTerm()
+	if err := t.raft.Barrier(0).Error(); err != nil {
+		return // it leads no longer
+	}
+	t.caughtUp.Store(now)
 	for len(t.reports) > 0 {
 		<-t.reports // from before
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/allmend-network/allmend/coordinator/state"
@@ -92,7 +91,7 @@ func (c *Coordinator) apply(ctx context.Context, b []byte) error {
 	if c.raft.State() != raft.Leader {
 		return &NotLeaderError{c.Leader()}
 	}
-	if err := c.admissible(b); err != nil {
+	if fresh, err := c.judge(b); err != nil || !fresh {
 		return err
 	}
 	future := c.raft.Apply(b, applyTimeout)
@@ -113,26 +112,28 @@ func (c *Coordinator) apply(ctx context.Context, b []byte) error {
 	}
 }
 
-// admissible keeps what no state of the run could accept out of raft's log.
-func (c *Coordinator) admissible(b []byte) error {
-	refuse := func(kind, reason string) error { return &state.Refused{Kind: kind, Reason: reason} }
+// judge keeps out of raft's log what would change nothing: a statement that is
+// refused or was applied before costs no entry, however often it is repeated.
+// fresh with a nil error says that it is worth an entry.
+//
+// Only a leader whose machine has caught up may judge, and it must still lead
+// afterwards: then nothing that anybody was told is applied is missing in it.
+func (c *Coordinator) judge(b []byte) (fresh bool, err error) {
+	if c.caughtUp.Load() != c.raft.CurrentTerm() {
+		return false, errCatchingUp
+	}
 	s, err := run.ParseSigned(b)
 	if err != nil {
-		return refuse("statement", err.Error())
+		return false, &state.Refused{Kind: "statement", Reason: err.Error()}
 	}
-	signers, err := s.Signers(c.run)
-	if err != nil {
-		return refuse(s.Statement.Kind(), err.Error())
+	if fresh, err = c.fsm.judge(s); fresh {
+		return true, nil
 	}
-	v := c.View()
-	for _, a := range signers {
-		if slices.Contains(v.Coordinators, a) || slices.ContainsFunc(v.Members, func(m state.Member) bool { return m.Address == a }) {
-			return nil
-		}
-		pending := func(p run.Signed) bool { return p.Statement == s.Statement }
-		if st, ok := s.Statement.(run.Member); ok && (a == st.Subject || a == st.Successor) && slices.ContainsFunc(v.Pending, pending) {
-			return nil // the consent of a coordinator that is about to enter
-		}
+	if e := c.raft.VerifyLeader().Error(); e != nil {
+		return false, errors.Join(&NotLeaderError{c.Leader()}, e)
 	}
-	return refuse(s.Statement.Kind(), fmt.Sprintf("%s is neither a member nor a coordinator of run %s", signers[0], c.run.Short()))
+	return false, err
 }
+
+// errCatchingUp says that a new leader has not yet applied all that was agreed.
+var errCatchingUp = errors.New("the leader is new and has not caught up yet")

@@ -310,17 +310,18 @@ func (r *Records) Close() error {
 }
 
 // take makes sure that the file holds the log that stream holds, of this size
-// and root: it may have it, and more, already.
-func (r *Records) take(stream io.Reader, size uint64, root digest.Sum) error {
+// and root: it may have it, and more, already. check says whether its records
+// are to be believed before anything is changed.
+func (r *Records) take(stream io.Reader, size uint64, root digest.Sum, check func(*Records) error) error {
 	if have, err := r.Root(size); err == nil && have == root {
-		return nil
+		return check(r)
 	}
-	return r.replace(stream, size, root)
+	return r.replace(stream, size, root, check)
 }
 
 // replace takes over a records file's content from a stream whose log must
 // have this size and root. When it fails nothing has changed.
-func (r *Records) replace(stream io.Reader, size uint64, root digest.Sum) error {
+func (r *Records) replace(stream io.Reader, size uint64, root digest.Sum, check func(*Records) error) error {
 	if err := os.Remove(r.path + ".new"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -328,7 +329,9 @@ func (r *Records) replace(stream io.Reader, size uint64, root digest.Sum) error 
 	if err != nil {
 		return err
 	}
-	err = fresh.fill(stream, size, root)
+	if err = fresh.fill(stream, size, root); err == nil {
+		err = check(fresh)
+	}
 	if err = errors.Join(err, fresh.Sync()); err != nil {
 		return errors.Join(err, fresh.Close(), os.Remove(fresh.path))
 	}

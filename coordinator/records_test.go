@@ -12,6 +12,9 @@ import (
 	"github.com/allmend-network/allmend/verify/digest"
 )
 
+// believe is a check that every log passes.
+func believe(*Records) error { return nil }
+
 func openRecords(t *testing.T, path string) *Records {
 	t.Helper()
 	r, err := OpenRecords(path)
@@ -171,13 +174,13 @@ func TestRecordsReplace(t *testing.T) {
 	if err := behind.Append(0, someRecords(2)...); err != nil {
 		t.Fatal(err)
 	}
-	if err := behind.replace(bytes.NewReader(stream.Bytes()), 7, digest.Of(nil)); err == nil || behind.Len() != 2 {
+	if err := behind.replace(bytes.NewReader(stream.Bytes()), 7, digest.Of(nil), believe); err == nil || behind.Len() != 2 {
 		t.Fatalf("took a stream with another root: %d records, %v", behind.Len(), err)
 	}
-	if err := behind.replace(bytes.NewReader(stream.Bytes()[:stream.Len()-1]), 7, root); err == nil || behind.Len() != 2 {
+	if err := behind.replace(bytes.NewReader(stream.Bytes()[:stream.Len()-1]), 7, root, believe); err == nil || behind.Len() != 2 {
 		t.Fatalf("took a cut stream: %d records, %v", behind.Len(), err)
 	}
-	if err := behind.replace(&stream, 7, root); err != nil {
+	if err := behind.replace(&stream, 7, root, believe); err != nil {
 		t.Fatal(err)
 	}
 	if err := behind.Append(7, someRecords(9)[7:]...); err != nil {

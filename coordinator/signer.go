@@ -18,7 +18,8 @@ type signer struct {
 	path string
 	run  run.ID
 	key  identity.Key
-	last run.Signed // zero until the first head
+	last run.Signed   // zero until the first head
+	mark func() error // notes elsewhere that this key signs, before its first head
 }
 
 // ForkError says that this coordinator signed a head its log does not lead to.
@@ -35,8 +36,8 @@ func (e *ForkError) Error() string {
 		e.Path, e.Signed.Short(), e.Index, e.Have.Short())
 }
 
-func openSigner(path string, id run.ID, key identity.Key) (*signer, error) {
-	s := &signer{path: path, run: id, key: key}
+func openSigner(path string, id run.ID, key identity.Key, mark func() error) (*signer, error) {
+	s := &signer{path: path, run: id, key: key, mark: mark}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
@@ -73,6 +74,11 @@ func (s *signer) sign(log *Records, sizes []uint64) ([]run.Signed, error) {
 		}
 		if have != last.Root {
 			return nil, &ForkError{s.path, last.Index, last.Root, have}
+		}
+	}
+	if _, signed := s.head(); !signed && len(sizes) > 0 {
+		if err := s.mark(); err != nil {
+			return nil, err
 		}
 	}
 	var heads []run.Signed

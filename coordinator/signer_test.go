@@ -10,6 +10,9 @@ import (
 	"github.com/allmend-network/allmend/verify/run"
 )
 
+// unmarked keeps no marker.
+func unmarked() error { return nil }
+
 func TestSignerNeverSignsTwoRoots(t *testing.T) {
 	dir := t.TempDir()
 	id := digest.Of([]byte("run"))
@@ -18,7 +21,7 @@ func TestSignerNeverSignsTwoRoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "head.json")
-	s, err := openSigner(path, id, key("c"))
+	s, err := openSigner(path, id, key("c"), unmarked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +35,7 @@ func TestSignerNeverSignsTwoRoots(t *testing.T) {
 			t.Errorf("head %+v, want %d, %v", h, size, root)
 		}
 	}
-	again, err := openSigner(path, id, key("c"))
+	again, err := openSigner(path, id, key("c"), unmarked)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,16 +50,16 @@ func TestSignerNeverSignsTwoRoots(t *testing.T) {
 	if _, err := again.sign(other, []uint64{6}); !errors.As(err, &fork) || fork.Index != 5 {
 		t.Errorf("signed another history: %v", err)
 	}
-	if _, err := openSigner(path, id, key("d")); err == nil {
+	if _, err := openSigner(path, id, key("d"), unmarked); err == nil {
 		t.Error("took another key's head")
 	}
-	if _, err := openSigner(path, digest.Of([]byte("other")), key("c")); err == nil {
+	if _, err := openSigner(path, digest.Of([]byte("other")), key("c"), unmarked); err == nil {
 		t.Error("took another run's head")
 	}
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openSigner(path, id, key("c")); err == nil {
+	if _, err := openSigner(path, id, key("c"), unmarked); err == nil {
 		t.Error("took a damaged head")
 	}
 }
