@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -264,5 +265,25 @@ func TestExpireIsProposedAgain(t *testing.T) {
 			t.Error("not proposed again")
 		}
 		synctest.Wait()
+	})
+}
+
+// TestCutOffLeaderRefusesNothing demands that a leader which the others no
+// longer hear says "again" to what it would refuse: they may know better.
+func TestCutOffLeaderRefusesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1)
+		c.startAll()
+		defer c.stopAll()
+		c.wait("start", func(o *Coordinator) bool { return o.View().Status == state.Running })
+		leader := c.leader()
+		c.net.isolate(leader.self, true)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		late := sign(t, c.spec, key("admitted meanwhile"), run.Ready{Round: 1, State: c.spec.InitialState})
+		if err := leader.Propose(ctx, late); err == nil || errors.As(err, new(*state.Refused)) {
+			t.Errorf("the leader of nobody says: %v", err)
+		}
+		c.net.isolate(leader.self, false)
 	})
 }
