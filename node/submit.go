@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/verify/identity"
@@ -11,7 +13,8 @@ import (
 )
 
 // submitID carries one signed statement to a coordinator, which has it applied
-// wherever the leader is. Anybody may ask: what counts are the signatures.
+// wherever the leader is. Who may bring which is [bringer]'s business; what a
+// statement is worth, its signatures'.
 //
 //	→ frame: the statement, canonical JSON, at most 64 KiB
 //	← frame: verdict
@@ -67,6 +70,9 @@ func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error) {
 		}
 		statement, err := run.ParseSigned(b)
 		if err == nil {
+			err = h.bringer(s.peer, statement)
+		}
+		if err == nil {
 			ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 			defer cancel()
 			err = propose(ctx, statement)
@@ -84,4 +90,23 @@ func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error) {
 		}
 		return writeDocument(s, v)
 	})
+}
+
+// bringer fails when a peer may not bring a statement. The log with all that
+// was ever signed is public: what is not for ever, like a Ready, would mean
+// something else if anybody could say it again later. Votes are collected from
+// whoever brings them: they hold until their number is used.
+func (h *Host) bringer(from identity.Address, s run.Signed) error {
+	switch s.Statement.(type) {
+	case run.Member, run.Control, run.Rewind, run.Revocation:
+		return nil
+	}
+	signers, err := s.Signers(h.run)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(signers, []identity.Address{from}) {
+		return fmt.Errorf("a %s counts only from the one who signed it; %s brought it", s.Statement.Kind(), from)
+	}
+	return nil
 }
