@@ -8,15 +8,18 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
+	golog "github.com/ipfs/go-log/v2"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/gologshim"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -86,6 +89,7 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 	defer close(h.opened)
 	h.gate.count = h.strangers
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	hush()
 	for _, text := range cfg.Peers {
 		address, info, err := ParseContact(text)
 		if err == nil {
@@ -98,7 +102,7 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(key), libp2p.UserAgent(cfg.Software),
-		libp2p.Transport(tcp.NewTCPTransport), libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()), libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Security(noise.ID, noise.New),
 		libp2p.ResourceManager(limiter), libp2p.ConnectionGater(h.gate),
 		// Nothing phones home: no relays, no metrics, no probing of our
@@ -110,10 +114,42 @@ func OpenHost(cfg HostConfig) (*Host, error) {
 		return nil, err
 	}
 	if h.libp2p, err = libp2p.New(append(options, addressing...)...); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the network on %v: %w", cfg.Listen, err), limiter.Close())
+		return nil, errors.Join(taken(cfg.Listen, err), limiter.Close())
+	}
+	if missing := h.deaf(cfg.Listen); len(missing) > 0 {
+		return nil, errors.Join(taken(missing, nil), h.libp2p.Close())
 	}
 	return h, nil
 }
+
+// deaf returns the addresses that were asked for and are not listened on:
+// libp2p is content with one of several.
+func (h *Host) deaf(listen []string) []string {
+	on := h.libp2p.Network().ListenAddresses()
+	return slices.DeleteFunc(slices.Clone(listen), func(text string) bool {
+		want := multiaddr.StringCast(text)
+		port, err := want.ValueForProtocol(multiaddr.P_TCP)
+		return err == nil && port == "0" || slices.ContainsFunc(on, want.Equal)
+	})
+}
+
+// taken explains why nobody can be heard at an address. Two processes could
+// share a port if both agreed (libp2p's reuseport); each would miss half of its
+// peers, so ours do not.
+func taken(listen []string, err error) error {
+	const advice = "if another process listens there, stop it or give this one another --listen, for example with another port"
+	if err == nil {
+		return fmt.Errorf("cannot listen on %s: %s", strings.Join(listen, ", "), advice)
+	}
+	return fmt.Errorf("cannot listen on %s: %w; %s", strings.Join(listen, ", "), err, advice)
+}
+
+// hush keeps libp2p and boxo from writing to standard error by themselves, the
+// first time that a process makes a host. What matters comes back as an error.
+var hush = sync.OnceFunc(func() {
+	gologshim.SetDefaultHandler(slog.DiscardHandler)
+	golog.SetupLogging(golog.Config{Level: golog.LevelFatal})
+})
 
 func addressing(listen, announce []string) ([]libp2p.Option, error) {
 	if len(listen) == 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/testrun"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multiaddr"
 )
 
 var testRun = digest.Of([]byte("run"))
@@ -360,4 +361,29 @@ func FuzzReadFrame(f *testing.F) {
 			t.Errorf("frame of %d bytes", len(got))
 		}
 	})
+}
+
+// TestPortIsTaken demands a clear error for each address at which another
+// process listens, also when there is a free one beside it.
+func TestPortIsTaken(t *testing.T) {
+	first := testHost(t, "first", nil)
+	at := first.libp2p.Network().ListenAddresses()[0]
+	port, err := at.ValueForProtocol(multiaddr.P_TCP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, listen := range map[string][]string{
+		"alone":         {at.String()},
+		"beside others": {"/ip4/127.0.0.1/tcp/0", at.String()},
+	} {
+		h, err := OpenHost(HostConfig{
+			Key: testrun.Key("second"), Run: testRun, Software: "allmend/test", Listen: listen, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err == nil {
+			t.Errorf("%s: a second process listens on port %s, too", name, port)
+			h.Close()
+		} else if !strings.Contains(err.Error(), "/tcp/"+port) || !strings.Contains(err.Error(), "--listen") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

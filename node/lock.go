@@ -27,7 +27,7 @@ func (e *LockedError) Error() string {
 	if e.PID > 0 {
 		who = fmt.Sprintf("process %d", e.PID)
 	}
-	return fmt.Sprintf("%s belongs to %s; stop it first, or give this one another --dir and another key", e.Dir, who)
+	return fmt.Sprintf("%s belongs to %s; stop it first, or give this one another --data and another --key", e.Dir, who)
 }
 
 // LockDir takes a data directory, which it creates if need be.
