@@ -12,8 +12,8 @@ import (
 type Progress struct {
 	Round   uint64           `json:"round"`
 	Attempt uint64           `json:"attempt"`
-	Phase   string           `json:"phase"`   // "sync", "compute", "commit", "ring", "apply", "checkpoint", "idle"
-	Step    uint64           `json:"step"`    // of the phase
+	Phase   string           `json:"phase"`   // "sync", "compute", "ring" and its two phases, "keep", "apply", "checkpoint", "idle", "finished"
+	Step    uint64           `json:"step"`    // of the ring; elsewhere quarters of a second of processor time
 	Units   uint64           `json:"units"`   // computed in this round
 	Bytes   uint64           `json:"bytes"`   // moved in this round
 	Waiting identity.Address `json:"waiting"` // for whom; zero if for nobody

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/allmend-network/allmend/coordinator"
@@ -23,6 +24,7 @@ type chain struct {
 	records  *coordinator.Records
 	follower *state.Follower
 	heads    *state.HeadSet
+	kept     map[headKey]run.Signed // heads of what is not covered: replay forgets them, and what they are about may come later
 	tail     []state.Entry
 	consumed map[uint64]uint64 // samples consumed or rejected up to and with a closed round
 }
@@ -37,7 +39,7 @@ func openChain(spec run.Spec, path string) (*chain, []state.Entry, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &chain{spec: spec, id: id, records: records}
+	c := &chain{spec: spec, id: id, records: records, kept: map[headKey]run.Signed{}}
 	entries, err := c.replay()
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w; move the file away and start again: the log is fetched anew", path, err), records.Close())
@@ -84,8 +86,52 @@ func (c *chain) next(b []byte) (state.Entry, error) {
 	}
 	if size, root := machine.Log(); size == c.follower.Size() {
 		err = c.heads.Derived(size, root, machine.View().Coordinators)
+		for key, head := range c.kept {
+			if key.size == size && err == nil {
+				err = fork(c.heads.Add(head))
+			}
+		}
 	}
 	return e, err
+}
+
+// maxKept bounds the heads that a chain keeps of one coordinator, and of all
+// others together.
+const maxKept = 256
+
+// headKey names a kept head.
+type headKey struct {
+	by   identity.Address
+	size uint64
+}
+
+// head takes a signed head. Its error is a [*state.Fork]: a head that cannot be
+// placed yet, or of whom is not known yet to be a coordinator, waits for the
+// log to grow.
+func (c *chain) head(s run.Signed) error {
+	if err := fork(c.heads.Add(s)); err != nil {
+		return err
+	}
+	signers, err := s.Signers(c.id)
+	if err != nil || len(signers) != 1 {
+		return nil
+	}
+	h, _ := s.Statement.(run.Head)
+	key := headKey{signers[0], h.Index}
+	near := h.Index > c.records.Len() && h.Index <= c.follower.Size()+maxKept
+	known := slices.Contains(c.view().Coordinators, key.by)
+	if _, have := c.kept[key]; !have && near && (known || len(c.kept) < maxKept) {
+		c.kept[key] = s
+	}
+	return nil
+}
+
+// fork returns err if it is one that nobody may go on after.
+func fork(err error) error {
+	if errors.As(err, new(*state.Fork)) {
+		return err
+	}
+	return nil
 }
 
 // take takes record number n from a peer. What differs from a record that is
@@ -141,6 +187,7 @@ func (c *chain) cover() ([]state.Entry, error) {
 		return nil, fmt.Errorf("keeping the log: %w; mend the disk and start again: what is missing is fetched", err)
 	}
 	c.tail = c.tail[covered-have:]
+	maps.DeleteFunc(c.kept, func(key headKey, _ run.Signed) bool { return key.size <= covered })
 	return entries, nil
 }
 

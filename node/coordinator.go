@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/allmend-network/allmend/coordinator"
@@ -17,10 +18,6 @@ import (
 	"github.com/allmend-network/allmend/verify/run"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 )
-
-// farewell is how long a coordinator serves the end of the log to those who
-// lag behind.
-const farewell = 3 * time.Second
 
 // holderHeard is how recent a report must be for its process to be alive.
 const holderHeard = 3 * reportEvery
@@ -51,6 +48,7 @@ type Coordinator struct {
 	host  *Host
 	group *coordinator.Coordinator
 	seeds *seeds
+	ended atomic.Bool // the run is finished, and nobody is known to need this process
 
 	mu      sync.Mutex // guards the fields below
 	reports map[identity.Address]Report
@@ -60,18 +58,24 @@ type Coordinator struct {
 // Report is what a member said of itself last, and when.
 type Report struct {
 	coordinator.Progress
-	At time.Time
+	At    time.Time
+	Moved time.Time // when it said something else than before
 }
 
 // CoordinatorStatus is what a coordinator knows of the run.
 type CoordinatorStatus struct {
-	Run     run.ID
-	Self    identity.Address
-	Leader  identity.Address // zero if nobody is known to lead
-	Term    uint64           // of Raft
-	View    state.View
-	Loss    float32 // mean over the targets of the last closed round
-	Targets uint64  // of the last closed round
+	Run    run.ID
+	Self   identity.Address
+	Leader identity.Address // zero if nobody is known to lead
+	Term   uint64           // of Raft
+	View   state.View
+	// Of the last closed round, also while the next is under way; zero before
+	// the first.
+	Loss      float32 // mean over the targets
+	Targets   uint64
+	LossRound uint64
+	LossStep  uint64
+
 	Reports map[identity.Address]Report
 }
 
@@ -116,8 +120,8 @@ func (c *Coordinator) open() error {
 	if err != nil {
 		return err
 	}
-	c.host.serveSubmit(c.group.Propose)
-	c.host.serveFollow(c.group)
+	c.host.serveSubmit(c.group.Propose, c.group.Records().Len)
+	c.host.serveFollow(coordinatorLog{c.group, &c.ended})
 	c.host.serveProgress(c.admit, c.take)
 	c.host.servePeers()
 	c.host.serveObjects(c.seeds.store)
@@ -158,31 +162,45 @@ func (c *Coordinator) take(from identity.Address, p coordinator.Progress) {
 	c.group.Report(from, p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reports[from] = Report{p, time.Now()}
+	r := Report{p, time.Now(), c.reports[from].Moved}
+	if p != c.reports[from].Progress {
+		r.Moved = r.At
+	}
+	c.reports[from] = r
 }
 
 // Host returns the coordinator's host.
 func (c *Coordinator) Host() *Host { return c.host }
 
-// Run keeps the coordinator going until the run is finished and those who
-// follow had time to hear of it; with CoordinatorConfig.Stay, until ctx ends.
+// Run keeps the coordinator going until the run is finished and its members
+// have reached the end, as far as they are heard of; with
+// CoordinatorConfig.Stay, until ctx ends.
 func (c *Coordinator) Run(ctx context.Context) error {
 	meeting, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { c.meet(meeting) })
 	defer all.Wait()
 	defer cancel()
-	var end <-chan time.Time
+	var finished time.Time
+	var glance, end <-chan time.Time
 	for {
 		changed := c.group.Changed()
 		v := c.group.View()
 		c.host.follow(c.cfg.Spec, v)
-		if v.Status == state.Finished && end == nil && !c.cfg.Stay {
+		if v.Status == state.Finished && finished.IsZero() {
 			c.cfg.Logger.Info("the run is finished", "round", v.Last.Round, "steps", v.Step)
-			end = time.After(farewell)
+			finished, glance = time.Now(), time.After(lookEvery)
 		}
 		select {
 		case <-changed:
+		case now := <-glance:
+			glance = time.After(lookEvery)
+			if c.over(v, finished, now) {
+				c.ended.Store(true) // members hear of it, and leave
+				if glance = nil; !c.cfg.Stay {
+					end = time.After(farewell)
+				}
+			}
 		case <-end:
 			return nil
 		case <-c.group.Done():
@@ -216,6 +234,7 @@ func (c *Coordinator) Status() CoordinatorStatus {
 	}
 	if last := c.group.LastClosed(); last.Targets > 0 {
 		s.Loss, s.Targets = math.Float32frombits(last.Loss)/float32(last.Targets), last.Targets
+		s.LossRound, s.LossStep = last.Round, last.Step
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

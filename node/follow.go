@@ -18,8 +18,8 @@ import (
 //	← frames: one byte and
 //	    'r'  a record, the next one
 //	    'h'  a signed head
-//	    's'  followStatus: at the beginning, when the leader changes, and every
-//	         followPulse, so that silence means a dead peer
+//	    's'  followStatus: at the beginning, when the leader or the end changes, and
+//	         every followPulse, so that silence means a dead peer
 const followID = protocol.ID("/allmend/1/follow")
 
 const (
@@ -35,6 +35,7 @@ type followRequest struct {
 type followStatus struct {
 	Size   uint64           `json:"size"`   // of the peer's log
 	Leader identity.Address `json:"leader"` // of the coordinators; zero if unknown
+	Over   bool             `json:"over"`   // the run is finished, and nobody is known to need those who took part
 }
 
 // logSource is a peer's copy of the log.
@@ -44,6 +45,8 @@ type logSource interface {
 	// channel that is closed when there are more.
 	Heads(n uint64) ([]run.Signed, uint64, <-chan struct{})
 	Leader() identity.Address
+	// Over reports whether the run is finished and its members may leave.
+	Over() bool
 }
 
 // Followed is what a follower is told; exactly one field is set.
@@ -164,11 +167,11 @@ func (f *feed) send(ctx context.Context) error {
 	return nil
 }
 
-// pulse says how things stand, at first, when the leader changes, and now and
-// then.
+// pulse says how things stand, at first, when something but the size changes,
+// and now and then.
 func (f *feed) pulse() error {
-	status := followStatus{f.log.Records().Len(), f.log.Leader()}
-	if status.Leader == f.status.Leader && time.Since(f.told) < followPulse {
+	status := followStatus{f.log.Records().Len(), f.log.Leader(), f.log.Over()}
+	if status.Leader == f.status.Leader && status.Over == f.status.Over && time.Since(f.told) < followPulse {
 		return nil
 	}
 	b, err := canonical.Marshal(status)

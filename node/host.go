@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/allmend-network/allmend/coordinator/state"
 	"github.com/allmend-network/allmend/verify/identity"
@@ -70,6 +71,7 @@ type Host struct {
 	named    []identity.Address // of HostConfig.Peers
 	mu       sync.Mutex         // held while serving grows and while ctx ends
 	serving  sync.WaitGroup     // one for each stream being served
+	given    atomic.Int64       // when an object was served last, in Unix nanoseconds
 }
 
 // OpenHost starts a host. Nothing is dialled yet.

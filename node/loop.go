@@ -24,7 +24,7 @@ const (
 	sameKeyPatience = holderHeard + 2*reportEvery
 )
 
-// errFinished ends the loop when the run is over.
+// errFinished ends the loop when the run is over and nobody needs this process.
 var errFinished = errors.New("the run is finished")
 
 // message is something a followed peer said; number is that of its record.
@@ -38,7 +38,7 @@ type message struct {
 // loop is the one goroutine that knows the log and the member. It starts the
 // worker when ready says that it can work; until then tasks queue up.
 func (n *Node) loop(ctx context.Context, ready <-chan error, all *sync.WaitGroup) error {
-	l := &loop{Node: n, ctx: ctx, running: map[uint64]context.CancelFunc{}}
+	l := &loop{Node: n, ctx: ctx, running: map[uint64]context.CancelFunc{}, glance: time.After(lookEvery)}
 	defer func() {
 		for _, cancel := range l.running {
 			cancel()
@@ -57,17 +57,20 @@ func (n *Node) loop(ctx context.Context, ready <-chan error, all *sync.WaitGroup
 			err = l.step(member.Retry{})
 		case err = <-ready:
 			if err == nil {
-				ready = nil
+				ready, l.working = nil, true
 				all.Go(func() { n.worker.run(n.tasks, n.done) })
 			}
+		case <-l.glance:
+			l.glance = time.After(lookEvery)
+			err = l.last(time.Now())
 		case err = <-n.broken:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		switch {
-		case errors.Is(err, errFinished) && !n.cfg.Stay:
+		case errors.Is(err, errFinished):
 			return nil
-		case err != nil && !errors.Is(err, errFinished):
+		case err != nil:
 			return err
 		}
 	}
@@ -84,6 +87,10 @@ type loop struct {
 	asked   bool   // known is set
 	live    bool   // the member was told that it has seen all there was
 	headed  uint64 // size whose head was published last
+	glance  <-chan time.Time
+	ending  ending
+	working bool // the worker runs
+	told    bool // that this key is no member
 }
 
 // take takes one thing a peer said.
@@ -92,10 +99,10 @@ func (l *loop) take(m message) error {
 	switch {
 	case m.Status != nil:
 		l.known, l.asked = m.Status.Size, true
-		l.log.lead(m.Status.Leader)
+		l.log.lead(m.Status.Leader, m.Status.Over)
 		l.setFollowed(m.from)
 	case m.Head != nil:
-		err = l.chain.heads.Add(*m.Head)
+		err = l.chain.head(*m.Head)
 	default:
 		err = l.chain.take(m.number, m.Record)
 	}
@@ -128,7 +135,20 @@ func (l *loop) cover() error {
 	}
 	l.live = live
 	l.look()
+	l.tellStranger()
 	return l.step(member.Covered{Entries: entries, Live: live})
+}
+
+// tellStranger says once, when all there is of the log has been seen, that this
+// key takes no part, and what to do.
+func (l *loop) tellStranger() {
+	self := l.cfg.Key.Address()
+	isMember := func(m state.Member) bool { return m.Address == self }
+	if !l.live || l.told || slices.ContainsFunc(l.chain.view().Members, isMember) {
+		return
+	}
+	l.told = true
+	l.logger.Warn("this key is no member of the run and takes no part until its coordinators admit it, each with: allmend members admit "+self.String(), "run", l.id.Short())
 }
 
 // look takes a new picture of the run for those who ask.
@@ -162,8 +182,10 @@ func (n *Node) setFollowed(a identity.Address) {
 // step tells the member what happened and does what it asks for.
 func (l *loop) step(e member.Event) error {
 	l.end(answered(e))
-	if _, failed := e.(member.Failed); failed {
-		l.retry = time.After(retryAfter)
+	if failed, ok := e.(member.Failed); ok {
+		l.retry, l.ending.failure = time.After(retryAfter), failed.Reason
+	} else if answered(e) > 0 {
+		l.ending.failure = ""
 	}
 	for _, a := range l.member.Step(e) {
 		if err := l.do(a); err != nil {
@@ -242,7 +264,9 @@ func (l *loop) finish(a member.Finish) error {
 	c := last[len(last)-1]
 	dir, _ := l.store.checkpointAt(member.Checkpoint{Round: c.Round, Manifest: c.Manifest})
 	l.logger.Info("the run is finished", "round", a.Round, "result", dir)
-	return errFinished
+	l.pulse.begin(phaseFinished, a.Round)
+	l.ending.finished = time.Now()
+	return nil
 }
 
 // Result returns the folder of the newest signed checkpoint on this disk.
@@ -288,60 +312,6 @@ func (l *loop) submit(st run.Statement) error {
 		return nil
 	case <-l.ctx.Done():
 		return l.ctx.Err()
-	}
-}
-
-// coordinators returns the run's coordinators: first who leads, then who is
-// followed, then the others.
-func (n *Node) coordinators() []identity.Address {
-	n.mu.Lock()
-	out := slices.Clone(n.status.View.Coordinators)
-	followed := n.status.Followed
-	n.mu.Unlock()
-	leader := n.log.Leader()
-	worth := func(a identity.Address) int {
-		switch a {
-		case leader:
-			return 0
-		case followed:
-			return 1
-		}
-		return 2
-	}
-	slices.SortStableFunc(out, func(a, b identity.Address) int { return worth(a) - worth(b) })
-	return out
-}
-
-// follow follows one coordinator's log after another.
-func (n *Node) follow(ctx context.Context) {
-	for turn := uint64(1); ctx.Err() == nil; turn++ {
-		list := n.coordinators()
-		from := list[(n.process+turn)%uint64(len(list))] // not all at the same one
-		number := n.chain.records.Len()
-		err := n.host.Follow(ctx, from, number, func(f Followed) error {
-			m := message{from, turn, number, f}
-			if n.left.Load() == turn {
-				return errors.New("it sent a record that does not follow")
-			}
-			if f.Record != nil {
-				number++
-			}
-			select {
-			case n.inbox <- m:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
-		if ctx.Err() != nil {
-			return
-		}
-		n.logger.Info("looking for another coordinator to follow", "error", err)
-		n.log.lead(identity.Address{})
-		select {
-		case <-time.After(followAgain):
-		case <-ctx.Done():
-		}
 	}
 }
 

@@ -66,8 +66,10 @@ type Node struct {
 	speech chan run.Signed   // to the speaker
 	broken chan error        // from elsewhere: this process must end
 
-	process uint64        // random; names this process to coordinators
-	left    atomic.Uint64 // turn of follow whose peer is not believed
+	patience time.Duration // at the end of the run: lastCall
+	process  uint64        // random; names this process to coordinators
+	left     atomic.Uint64 // turn of follow whose peer is not believed
+	applied  atomic.Uint64 // records of the log, as coordinators said that took own statements
 
 	mu       sync.Mutex // guards the fields below
 	status   Status
@@ -92,7 +94,7 @@ func Open(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, id: id, logger: cfg.Logger, rings: newRings(), pulse: newPulse(), consumed: map[uint64]uint64{},
+		cfg: cfg, id: id, logger: cfg.Logger, rings: newRings(), pulse: newPulse(), patience: lastCall, consumed: map[uint64]uint64{},
 		inbox: make(chan message), tasks: make(chan task, 64), done: make(chan member.Event, 64), speech: make(chan run.Signed, 256), broken: make(chan error, 1),
 	}
 	var random [8]byte
@@ -163,8 +165,9 @@ func (n *Node) Status() Status {
 	return s
 }
 
-// Run takes part in the run until it is finished, and then returns nil, or,
-// with Config.Stay, until ctx ends. It returns ctx's error when that ends, and
+// Run takes part in the run until it is finished and the others have reached
+// its end, too, as far as they are heard of, and then returns nil; with
+// Config.Stay it goes on until ctx ends. It returns ctx's error when that ends, and
 // another when this member cannot go on. It is called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/identity"
@@ -73,10 +74,24 @@ func (h *Host) serveObjects(library Library) {
 		if err := writeDocument(s, objectHead{true, info.Size()}); err != nil {
 			return err
 		}
-		_, err = io.Copy(s, io.NewSectionReader(file, request.Offset, info.Size()-request.Offset))
+		_, err = io.Copy(giving{h, s}, io.NewSectionReader(file, request.Offset, info.Size()-request.Offset))
 		return err
 	})
 }
+
+// giving notes when something was served last.
+type giving struct {
+	*Host
+	to io.Writer
+}
+
+func (g giving) Write(b []byte) (int, error) {
+	g.given.Store(time.Now().UnixNano())
+	return g.to.Write(b)
+}
+
+// gave returns when an object was served last; long ago if none was.
+func (h *Host) gave() time.Time { return time.Unix(0, h.given.Load()) }
 
 // Check says whether a file holds what was asked for.
 type Check func(r io.Reader) error

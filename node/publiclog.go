@@ -19,6 +19,7 @@ type publicLog struct {
 	heads  []run.Signed
 	more   chan struct{}
 	leader identity.Address
+	over   bool
 }
 
 const keepHeads = 256
@@ -37,10 +38,18 @@ func (l *publicLog) Leader() identity.Address {
 	return l.leader
 }
 
-func (l *publicLog) lead(a identity.Address) {
+// Over implements logSource.
+func (l *publicLog) Over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.leader = a
+	return l.over
+}
+
+// lead takes what a coordinator says of itself.
+func (l *publicLog) lead(a identity.Address, over bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leader, l.over = a, over
 }
 
 // Heads implements logSource.

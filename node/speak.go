@@ -63,7 +63,10 @@ func (n *Node) hedge(ctx context.Context, s run.Signed) error {
 			c := list[asked]
 			asked++
 			go func() {
-				err := n.host.Submit(ctx, c, s)
+				size, err := n.host.submit(ctx, c, s)
+				if err == nil {
+					n.heardOf(size)
+				}
 				if err != nil && !errors.As(err, new(*state.Refused)) {
 					err = fmt.Errorf("%s: %w", c.Short(), err)
 				}
@@ -83,4 +86,14 @@ func (n *Node) hedge(ctx context.Context, s run.Signed) error {
 		}
 	}
 	return failed
+}
+
+// heardOf notes that there is a log of at least size records somewhere.
+func (n *Node) heardOf(size uint64) {
+	for {
+		old := n.applied.Load()
+		if old >= size || n.applied.CompareAndSwap(old, size) {
+			return
+		}
+	}
 }

@@ -28,6 +28,7 @@ const maxVerdict = 4 << 10
 // verdict is a coordinator's answer.
 type verdict struct {
 	Applied bool   `json:"applied"`
+	Size    uint64 `json:"size"`    // of the coordinator's log, then
 	Refused bool   `json:"refused"` // by the state machine, for good; else it may be said again
 	Reason  string `json:"reason"`
 }
@@ -36,33 +37,39 @@ type verdict struct {
 // it is in the log, a [*state.Refused] when the state machine refused it, and
 // any other error when it should be said again.
 func (h *Host) Submit(ctx context.Context, to identity.Address, s run.Signed) error {
+	_, err := h.submit(ctx, to, s)
+	return err
+}
+
+// submit is Submit; it returns the size of the coordinator's log, too.
+func (h *Host) submit(ctx context.Context, to identity.Address, s run.Signed) (size uint64, err error) {
 	b, err := s.Marshal()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	st, done, err := h.open(ctx, to, submitID)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer done()
 	if err := writeFrame(st, b); err != nil {
-		return err
+		return 0, err
 	}
 	var v verdict
 	if err := readDocument(st, &v, maxVerdict); err != nil {
-		return err
+		return 0, err
 	}
 	switch {
 	case v.Applied:
-		return nil
+		return v.Size, nil
 	case v.Refused:
-		return &state.Refused{Kind: s.Statement.Kind(), Reason: v.Reason}
+		return 0, &state.Refused{Kind: s.Statement.Kind(), Reason: v.Reason}
 	}
-	return errors.New(v.Reason)
+	return 0, errors.New(v.Reason)
 }
 
-// serveSubmit answers submitID with propose.
-func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error) {
+// serveSubmit answers submitID with propose and the log's size after it.
+func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error, size func() uint64) {
 	h.handle(submitID, RoleStranger, func(ctx context.Context, s *stream) error {
 		b, err := readFrame(s, run.MaxStatementSize)
 		if err != nil {
@@ -79,7 +86,7 @@ func (h *Host) serveSubmit(propose func(context.Context, run.Signed) error) {
 		} else {
 			err = &state.Refused{Kind: "statement", Reason: err.Error()}
 		}
-		v := verdict{Applied: err == nil}
+		v := verdict{Applied: err == nil, Size: size()}
 		if err != nil {
 			var refused *state.Refused
 			if v.Refused = errors.As(err, &refused); v.Refused {

@@ -19,7 +19,7 @@ func TestWhoBringsWhat(t *testing.T) {
 	server.serveSubmit(func(_ context.Context, s run.Signed) error {
 		taken = append(taken, s.Statement.Kind())
 		return nil
-	})
+	}, func() uint64 { return 0 })
 	signer, other := testHost(t, "signer", nil), testHost(t, "other", nil)
 	meet(t, signer, server)
 	meet(t, other, server)

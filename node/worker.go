@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/allmend-network/allmend/allreduce"
@@ -19,15 +18,6 @@ import (
 	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
-)
-
-// Phases of a member's Progress.
-const (
-	phaseIdle       = "idle"
-	phaseSync       = "sync"
-	phaseCompute    = "compute"
-	phaseApply      = "apply"
-	phaseCheckpoint = "checkpoint"
 )
 
 // ringGrace is how long a member waits for the log to say why a neighbour gave
@@ -64,9 +54,7 @@ type task struct {
 func (w *worker) run(tasks <-chan task, done chan<- member.Event) {
 	for t := range tasks {
 		event, err := w.do(t.ctx, t.job)
-		w.pulse.set(func(p *coordinator.Progress) {
-			p.Phase, p.Step, p.Waiting = phaseIdle, 0, identity.Address{}
-		})
+		w.pulse.rest()
 		if err != nil {
 			if t.ctx.Err() == nil {
 				w.logger.Warn("a step of the round failed; it is tried again", "job", fmt.Sprintf("%T", t.job), "error", err)
@@ -210,7 +198,7 @@ func (w *worker) compute(ctx context.Context, j member.Compute) (member.Event, e
 }
 
 func (w *worker) ring(ctx context.Context, j member.Ring) (member.Event, error) {
-	w.pulse.begin("ring", j.Round)
+	w.pulse.begin(phaseRing, j.Round)
 	commit, err := said[run.Commit](w.store)
 	if err != nil {
 		return nil, err
@@ -228,6 +216,7 @@ func (w *worker) ring(ctx context.Context, j member.Ring) (member.Event, error) 
 	if err := w.host.reduce(ctx, w.rings, own, j.Contributors, cfg, dst, src); err != nil {
 		return w.ringFailed(ctx, j, err)
 	}
+	w.pulse.begin(phaseKeep, j.Round)
 	name := trainer.Root(dst)
 	if err := w.store.put(reducedDir, j.Round, name, trainer.Bytes(dst)); err != nil {
 		return nil, err
@@ -302,56 +291,4 @@ func (w *worker) tokenizer() ([]byte, error) {
 		err = fmt.Errorf("%s is damaged: its SHA-256 is not %s", path, w.spec.Tokenizer)
 	}
 	return b, err
-}
-
-// pulse is a member's own Progress. It is safe for concurrent use.
-type pulse struct {
-	mu      sync.Mutex // guards the fields below
-	now     coordinator.Progress
-	changed chan struct{} // closed and replaced when what it waits for changes
-}
-
-func newPulse() *pulse {
-	return &pulse{now: coordinator.Progress{Phase: phaseIdle}, changed: make(chan struct{})}
-}
-
-func (p *pulse) set(change func(*coordinator.Progress)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	before := p.now.Waiting
-	change(&p.now)
-	if p.now.Waiting != before {
-		close(p.changed)
-		p.changed = make(chan struct{})
-	}
-}
-
-func (p *pulse) get() (coordinator.Progress, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.now, p.changed
-}
-
-// begin notes the start of a job.
-func (p *pulse) begin(phase string, round uint64) {
-	p.set(func(now *coordinator.Progress) {
-		*now = coordinator.Progress{Round: round, Phase: phase, Bytes: now.Bytes}
-	})
-}
-
-// moved notes bytes that came.
-func (p *pulse) moved(n int) { p.set(func(now *coordinator.Progress) { now.Bytes += uint64(n) }) }
-
-// ring notes how far a ring has come. Its two phases are one count of steps.
-func (p *pulse) ring(j member.Ring, g allreduce.Progress) {
-	p.set(func(now *coordinator.Progress) {
-		now.Attempt, now.Phase, now.Step = j.Attempt, g.Phase.String(), uint64(g.Step)
-		if g.Phase == allreduce.AllGather {
-			now.Step += uint64(len(j.Contributors) - 1)
-		}
-		now.Bytes, now.Waiting = uint64(g.Received+g.Sent), identity.Address{}
-		if g.Waiting != allreduce.Nobody {
-			now.Waiting = j.Contributors[g.Waiting]
-		}
-	})
 }
