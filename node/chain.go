@@ -9,6 +9,7 @@ import (
 
 	"github.com/allmend-network/allmend/coordinator"
 	"github.com/allmend-network/allmend/coordinator/state"
+	"github.com/allmend-network/allmend/verify/digest"
 	"github.com/allmend-network/allmend/verify/identity"
 	"github.com/allmend-network/allmend/verify/run"
 )
@@ -105,25 +106,58 @@ type headKey struct {
 	size uint64
 }
 
-// head takes a signed head. Its error is a [*state.Fork]: a head that cannot be
-// placed yet, or of whom is not known yet to be a coordinator, waits for the
-// log to grow.
+// head takes a signed head. A head that cannot be placed yet, or of whom is not
+// known yet to be a coordinator, waits for the log to grow. It fails with
+// [errFalse] or a [*state.Fork].
 func (c *chain) head(s run.Signed) error {
-	if err := fork(c.heads.Add(s)); err != nil {
+	h, ok := s.Statement.(run.Head)
+	if signers, err := s.Signers(c.id); ok && err == nil && len(signers) == 1 {
+		key := headKey{signers[0], h.Index}
+		near := h.Index > c.records.Len() && h.Index <= c.follower.Size()+maxKept
+		known := slices.Contains(c.view().Coordinators, key.by)
+		if _, have := c.kept[key]; !have && near && (known || len(c.kept) < maxKept) {
+			c.kept[key] = s
+		}
+	}
+	return c.settle(fork(c.heads.Add(s)))
+}
+
+// errFalse says that records which are not covered were false. They are gone;
+// whoever told them should be left.
+var errFalse = errors.New("k coordinators signed another log than these records make")
+
+// settle decides what a fork means. What k coordinators signed against records
+// that nobody covers shows that one of them told this process a false log, not
+// that there are two.
+func (c *chain) settle(err error) error {
+	var f *state.Fork
+	if !errors.As(err, &f) || f.Size <= c.records.Len() || c.twice(f) {
 		return err
 	}
-	signers, err := s.Signers(c.id)
-	if err != nil || len(signers) != 1 {
-		return nil
+	if _, err := c.replay(); err != nil {
+		return err
 	}
-	h, _ := s.Statement.(run.Head)
-	key := headKey{signers[0], h.Index}
-	near := h.Index > c.records.Len() && h.Index <= c.follower.Size()+maxKept
-	known := slices.Contains(c.view().Coordinators, key.by)
-	if _, have := c.kept[key]; !have && near && (known || len(c.kept) < maxKept) {
-		c.kept[key] = s
+	for _, head := range c.kept {
+		if err := fork(c.heads.Add(head)); err != nil {
+			return err
+		}
 	}
-	return nil
+	return errFalse
+}
+
+// twice reports whether k coordinators signed each of two logs.
+func (c *chain) twice(f *state.Fork) bool {
+	votes := map[digest.Sum]int{}
+	for _, s := range f.Heads {
+		votes[s.Statement.(run.Head).Root]++
+	}
+	n := 0
+	for _, v := range votes {
+		if v >= run.Threshold(len(c.view().Coordinators)) {
+			n++
+		}
+	}
+	return n > 1
 }
 
 // fork returns err if it is one that nobody may go on after.
@@ -136,8 +170,11 @@ func fork(err error) error {
 
 // take takes record number n from a peer. What differs from a record that is
 // not covered yet replaces it and all that follow: some coordinator lies, and
-// the heads will say which.
-func (c *chain) take(n uint64, b []byte) error {
+// the heads will say which. It fails with [errFalse] or a [*state.Fork], or
+// when the record does not follow.
+func (c *chain) take(n uint64, b []byte) error { return c.settle(c.insert(n, b)) }
+
+func (c *chain) insert(n uint64, b []byte) error {
 	have := c.records.Len()
 	if n < have {
 		return nil // was covered while it was on its way

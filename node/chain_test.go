@@ -148,3 +148,54 @@ func TestChainStopsAtAFork(t *testing.T) {
 		t.Errorf("two histories: %v", err)
 	}
 }
+
+// TestChainKeepsHeads lets a liar's records come after the heads of the honest
+// ones, and a head before its signer is known: none is asked for again.
+func TestChainKeepsHeads(t *testing.T) {
+	made, err := testrun.Make(soon(t), t.TempDir(), testrun.Script{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest, liar := newHistory(t, made), newHistory(t, made)
+	honest.accept(0, 1, 2)
+	liar.accept(0, 2, 1)
+	c, _, err := openChain(made.Spec, filepath.Join(t.TempDir(), "records"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.records.Close()
+	for _, k := range made.Coordinators[1:] {
+		if err := c.head(honest.head(k)); err != nil { // before any record
+			t.Fatal(err)
+		}
+	}
+	var lied error
+	for i, b := range liar.records {
+		if err := c.take(uint64(i), b); err != nil {
+			lied = err
+			break
+		}
+	}
+	if !errors.Is(lied, errFalse) {
+		t.Errorf("records against the heads of k coordinators: %v", lied)
+	}
+	feedChain(t, c, 0, honest.records)
+	if entries, err := c.cover(); err != nil || len(entries) != len(honest.records) {
+		t.Errorf("covered %d records, %v; want %d", len(entries), err, len(honest.records))
+	}
+	if len(c.kept) != 0 {
+		t.Errorf("%d heads kept of what is covered", len(c.kept))
+	}
+	for size := range uint64(3 * maxKept) {
+		s, err := run.Sign(made.ID, testrun.Key("stranger"), run.Head{Index: size})
+		if err == nil {
+			err = c.head(s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.kept) > maxKept {
+		t.Errorf("%d heads of a stranger are kept", len(c.kept))
+	}
+}

@@ -87,7 +87,7 @@ func (c *Coordinator) over(v state.View, finished, now time.Time) bool {
 			return now.Sub(finished) > lastMost
 		}
 	}
-	return now.Sub(later(c.host.gave(), finished)) > farewell
+	return now.Sub(c.host.gave()) > farewell
 }
 
 // coordinatorLog is the log that a coordinator serves to whoever follows it.

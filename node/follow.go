@@ -160,7 +160,7 @@ func (f *feed) send(ctx context.Context) error {
 	select {
 	case <-grown:
 	case <-more:
-	case <-time.After(followPulse):
+	case <-time.After(lookEvery): // the leader, or the end, may be another
 	case <-ctx.Done():
 		return ctx.Err()
 	}

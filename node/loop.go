@@ -109,8 +109,8 @@ func (l *loop) take(m message) error {
 	if errors.As(err, new(*state.Fork)) {
 		return fmt.Errorf("the run's log has two versions, this node goes no further: %w", err)
 	}
-	if err != nil && m.Head == nil {
-		l.logger.Warn("a record does not follow", "from", m.from, "error", err)
+	if err != nil {
+		l.logger.Warn("a coordinator's records do not follow", "from", m.from, "error", err)
 		l.left.Store(m.turn)
 		return nil
 	}

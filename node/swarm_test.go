@@ -225,6 +225,7 @@ func (s *swarm) end() {
 }
 
 func TestSwarm(t *testing.T) {
+	t.Parallel()
 	s := newSwarm(t, nil)
 	s.found()
 	for i, k := range s.made.Members {
@@ -240,6 +241,7 @@ func TestSwarm(t *testing.T) {
 // TestSecondProcessWithOneKey demands that the first goes on and the second
 // ends with a reason.
 func TestSecondProcessWithOneKey(t *testing.T) {
+	t.Parallel()
 	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 1000 })
 	s.found()
 	key := s.made.Members[0]
@@ -268,6 +270,7 @@ func TestSecondProcessWithOneKey(t *testing.T) {
 }
 
 func TestNodeKilledAndBack(t *testing.T) {
+	t.Parallel()
 	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 12 })
 	s.found()
 	for _, k := range s.made.Members {
@@ -282,6 +285,7 @@ func TestNodeKilledAndBack(t *testing.T) {
 }
 
 func TestLeaderKilled(t *testing.T) {
+	t.Parallel()
 	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 10 })
 	s.found()
 	for _, k := range s.made.Members {
@@ -304,6 +308,7 @@ func TestLeaderKilled(t *testing.T) {
 }
 
 func TestLateJoin(t *testing.T) {
+	t.Parallel()
 	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 14 })
 	s.found()
 	late := testrun.Key("late")
@@ -327,11 +332,7 @@ func (s *swarm) admit(a identity.Address) {
 	}
 	for _, c := range s.coordinators {
 		st := run.Member{Number: 1, Action: run.Admit, Role: run.RoleMember, Subject: a}
-		var all []identity.Key
 		for _, k := range s.made.Coordinators[:s.spec.Threshold] {
-			all = append(all, k)
-		}
-		for _, k := range all {
 			signed, err := run.Sign(id, k, st)
 			if err == nil {
 				err = c.peer.group.Propose(s.ctx, signed)
