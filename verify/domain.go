@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/idna"
 
 	"github.com/allmend-network/allmend/shards"
 )
@@ -60,8 +63,15 @@ func LookUp(ctx context.Context, dir string, m shards.Manifest, domain string) (
 	return found, nil
 }
 
-// under reports whether host is domain or below it.
+// under reports whether a host, as a builder wrote it down, is a domain, given
+// in ASCII, or below it. Ports do not matter, nor does how a name is written.
 func under(host, domain string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+		host = ascii
+	}
 	return host == domain || strings.HasSuffix(host, "."+domain)
 }
 

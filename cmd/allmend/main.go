@@ -18,10 +18,12 @@ import (
 func main() { os.Exit(process()) }
 
 // process runs the program with this process' arguments, until it ends or is
-// told to by SIGINT or SIGTERM.
+// told to by SIGINT or SIGTERM. The first asks it to end in order; a second
+// one ends it at once.
 func process() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	if os.Getenv(demo.Supervised) != "" {
 		ctx = untilEnd(ctx, os.Stdin)
 	}

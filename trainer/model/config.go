@@ -53,8 +53,12 @@ type RopeScaling struct {
 }
 
 // maxDimension bounds every integer of a Config, so that products of three of
-// them never overflow an int64 and a hostile document cannot ask for more.
-const maxDimension = 1 << 20
+// them never overflow an int64 and a hostile document cannot ask for more;
+// maxLayers is some ten times the largest model of the family.
+const (
+	maxDimension = 1 << 20
+	maxLayers    = 1 << 10
+)
 
 // Validate reports the first thing that makes c no Apertus model, by its JSON
 // name.
@@ -74,6 +78,9 @@ func (c Config) Validate() error {
 		if f.value < 1 || f.value > maxDimension {
 			return fmt.Errorf("model: %s is %d, want 1 to %d", f.name, f.value, maxDimension)
 		}
+	}
+	if c.NumHiddenLayers > maxLayers {
+		return fmt.Errorf("model: num_hidden_layers is %d, want at most %d", c.NumHiddenLayers, maxLayers)
 	}
 	if c.VocabSize <= Padding {
 		return fmt.Errorf("model: vocab_size is %d, want at least %d for the special tokens", c.VocabSize, Padding+1)

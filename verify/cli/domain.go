@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/net/idna"
 
 	"github.com/allmend-network/allmend/shards"
 	"github.com/allmend-network/allmend/verify"
@@ -26,7 +27,10 @@ the answer can be relied on, whatever it is.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			domain := strings.ToLower(strings.TrimSuffix(args[0], "."))
+			domain, err := idna.Lookup.ToASCII(strings.TrimSuffix(args[0], "."))
+			if err != nil || !strings.Contains(domain, ".") {
+				return usagef("%q is no domain name; give a host such as example.org, without scheme, path or *", args[0])
+			}
 			return c.shardsAlone(cmd.Context(), func(m shards.Manifest) error { return c.lookUp(cmd.Context(), m, domain) })
 		},
 	}

@@ -118,6 +118,11 @@ func TestDomain(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %q\n%s%s", domain, code, want, stdout, stderr)
 		}
 	}
+	for _, domain := range []string{"https://example.org/page", "*.example.org", "ex ample.org", "localhost"} {
+		if _, stderr, code := verify(t, append(of(r, "domain"), domain)...); code != cli.Usage || !strings.Contains(stderr, "is no domain name") {
+			t.Errorf("%s: exit code %d\n%s", domain, code, stderr)
+		}
+	}
 	if err := os.Remove(filepath.Join(r.Shards, "dropped.parquet")); err != nil {
 		t.Fatal(err)
 	}
