@@ -271,7 +271,7 @@ func TestSecondProcessWithOneKey(t *testing.T) {
 
 func TestNodeKilledAndBack(t *testing.T) {
 	t.Parallel()
-	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 12 })
+	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 9 })
 	s.found()
 	for _, k := range s.made.Members {
 		s.node(s.config(k))
@@ -309,7 +309,7 @@ func TestLeaderKilled(t *testing.T) {
 
 func TestLateJoin(t *testing.T) {
 	t.Parallel()
-	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 14 })
+	s := newSwarm(t, func(spec *run.Spec) { spec.Rounds = 10 })
 	s.found()
 	late := testrun.Key("late")
 	for _, k := range s.made.Members {
