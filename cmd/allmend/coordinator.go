@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,12 @@ Every flag may stand in the file of --config, under its name.`,
 			r, err := p.resolve(ctx, c)
 			if err != nil {
 				return err
+			}
+			if cfg.Heartbeat <= 0 {
+				return usagef("--heartbeat %v: want more than 0", cfg.Heartbeat)
+			}
+			if !slices.Contains(r.spec.Coordinators, r.key.Address()) {
+				r.logger.Warn("the Spec does not name this key: it waits until the coordinators admit it", "address", r.key.Address(), "command", "allmend members admit --role coordinator")
 			}
 			cfg.Spec, cfg.Key, cfg.Dir, cfg.Network, cfg.Logger = r.spec, r.key, p.data, r.network, r.logger
 			cfg.Marker = p.key + ".coordinates-" + r.id.Short()

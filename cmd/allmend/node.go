@@ -32,6 +32,9 @@ where the others are when it is started again. Every flag may stand in the file 
 			if err != nil {
 				return err
 			}
+			if processors < 0 {
+				return usagef("--processors %d: want 0, which means all, or more", processors)
+			}
 			cfg := node.Config{
 				Spec: r.spec, Key: r.key, Dir: p.data, Shards: shards, Network: r.network,
 				Device: cpu.New(processors), Stay: stay, Logger: r.logger,

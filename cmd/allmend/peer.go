@@ -62,6 +62,9 @@ func (p *peerFlags) resolve(ctx context.Context, c *console) (ready, error) {
 	if p.run == "" || p.key == "" || p.data == "" {
 		return r, usagef("--run, --key and --data are needed, as flags or in the file of --config")
 	}
+	if p.strangers < 0 {
+		return r, usagef("--strangers %d: want 0, which shuts them out, or more", p.strangers)
+	}
 	var err error
 	if r.logger, err = p.logger(c); err != nil {
 		return r, err
