@@ -5,7 +5,6 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/allmend-network/allmend/coordinator"
@@ -62,8 +61,8 @@ Every flag may stand in the file of --config, under its name.`,
 // coordinate does a coordinator's part until the run is finished.
 func (c *console) coordinate(ctx context.Context, p *peerFlags, r ready, k *node.Coordinator) error {
 	ctx, cancel := context.WithCancel(ctx)
-	watched := &watched{spec: r.spec, coordinator: k}
-	done, err := p.begin(ctx, c, "coordinator", r, k.Host().Contact(), watched.status)
+	current := func() statusResult { return describeCoordinator(r.spec, k.Status()) }
+	done, err := p.begin(ctx, c, "coordinator", r, k.Host().Contact(), current)
 	if err != nil {
 		cancel()
 		return err
@@ -74,36 +73,22 @@ func (c *console) coordinate(ctx context.Context, p *peerFlags, r ready, k *node
 	if err != nil {
 		return err
 	}
-	s := watched.status()
+	s := current()
 	return c.result(endResult{Event: "ENDED", Round: s.Checkpoint, Step: s.Step, State: s.State}, "the run is finished; its log is in "+p.data)
-}
-
-// watched is a coordinator whose status is asked for now and then.
-type watched struct {
-	spec        run.Spec
-	coordinator *node.Coordinator
-	mu          sync.Mutex // guards last
-	last        lastResult
 }
 
 // staleAfter is how long a member's report counts.
 const staleAfter = 30 * time.Second
 
-func (w *watched) status() statusResult {
-	s := w.coordinator.Status()
-	r := describeView(w.spec, s.View)
+// describeCoordinator is what /status and /metrics say.
+func describeCoordinator(spec run.Spec, s node.CoordinatorStatus) statusResult {
+	r := describeView(spec, s.View)
 	r.Leader, r.Term = s.Leader, s.Term
 	for i, m := range r.Members {
 		if report, ok := s.Reports[m.Address]; ok && time.Since(report.At) < staleAfter {
 			r.Members[i].Progress = &report.Progress
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	// The coordinator knows a round's loss until the next one opens.
-	if s.Targets > 0 {
-		w.last = lastResult{s.View.Last.Round, s.View.Last.Step, float64(s.Loss), s.Targets}
-	}
-	r.Last = w.last
+	r.Last = lastResult{s.LossRound, s.LossStep, float64(s.Loss), s.Targets}
 	return r
 }
