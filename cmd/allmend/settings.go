@@ -99,9 +99,9 @@ func (s *settings) logger(c *console) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level}
 	switch s.log.format {
 	case "text":
-		return slog.New(slog.NewTextHandler(c.err, options)), nil
+		return slog.New(newQuiet(slog.NewTextHandler(c.err, options))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(c.err, options)), nil
+		return slog.New(newQuiet(slog.NewJSONHandler(c.err, options))), nil
 	}
 	return nil, usagef("--log-format %s: want text or json", s.log.format)
 }
