@@ -142,6 +142,9 @@ func (h *Host) Fetch(ctx context.Context, name digest.Sum, path string, peers []
 	}
 	defer os.Remove(temp.Name())
 	defer temp.Close()
+	if err := temp.Chmod(0o644); err != nil { // what is fetched is public
+		return err
+	}
 	f := &fetching{Host: h, name: name, file: temp, size: size, limit: limit, progress: progress}
 	var errs []error
 	for _, p := range peers {

@@ -204,7 +204,12 @@ drawn by a seed hashed from the log's last root, or chosen with --round.`,
 		Example: "  " + name + " replay --run 3f9c… --evidence evidence --shards shards\n" +
 			"  " + name + " replay --run 3f9c… --evidence evidence --shards shards --round 7",
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.replayAlone(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("round") && c.round == 0 {
+				return usagef("--round 0: rounds count from 1; leave --round out for the drawn one")
+			}
+			return c.replayAlone(cmd.Context())
+		},
 	}
 	c.shardsFlag(cmd)
 	c.checkpointFlag(cmd)

@@ -72,7 +72,7 @@ func (s *swarm) finish(ctx context.Context) error {
 	if err := json.Unmarshal(answer, &got); err != nil {
 		return fmt.Errorf("allmend run fetch: its answer cannot be read: %w", err)
 	}
-	s.say("fetched the evidence over libp2p: %d records, checkpoints of rounds %v, %d reduced vectors", got.Records, got.Checkpoints, got.Vectors)
+	s.say("fetched the evidence over libp2p: %d records, checkpoints of rounds %s, %d reduced vectors", got.Records, strings.Trim(strings.ReplaceAll(fmt.Sprint(got.Checkpoints), " ", ", "), "[]"), got.Vectors)
 	s.check("evidence", len(got.Missing) == 0, "nothing of it is missing%s", strings.Join(append([]string{""}, got.Missing...), "; "))
 	for _, n := range s.nodes {
 		n.ask() // they stayed to serve the evidence
