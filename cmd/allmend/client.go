@@ -185,6 +185,9 @@ func (r *reading) follow(ctx context.Context, h *node.Host, peer identity.Addres
 	if errors.Is(err, errEnough) {
 		return nil
 	}
+	if r.asked && r.log.Size() < r.told && ctx.Err() != nil {
+		return fmt.Errorf("%d of %s's %d records were read and checked when the time ran out; give it longer with --timeout: %w", r.log.Size(), peer, r.told, err)
+	}
 	if r.asked && r.heads.Covered() < r.told {
 		return fmt.Errorf("%d of the %d records at %s have enough coordinators' signatures; are more than half of them running? %w", r.heads.Covered(), r.told, peer, err)
 	}
