@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -412,6 +413,9 @@ func TestWipedCoordinatorRefuses(t *testing.T) {
 		var wiped *WipedError
 		if _, err := Open(cfg); !errors.As(err, &wiped) {
 			t.Errorf("opened on an empty disk: %v", err)
+		}
+		if left, err := os.ReadDir(cfg.Dir); err != nil || len(left) > 0 {
+			t.Errorf("the refusal left %v where the backup belongs: %v", left, err)
 		}
 	})
 }

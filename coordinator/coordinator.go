@@ -117,10 +117,15 @@ func Open(cfg Config) (*Coordinator, error) {
 }
 
 func (c *Coordinator) open() error {
-	if err := os.MkdirAll(filepath.Join(c.cfg.Dir, "raft"), 0o700); err != nil {
+	log := filepath.Join(c.cfg.Dir, "raft")
+	_, marked := os.Stat(c.cfg.Marker)
+	if _, err := os.Stat(log); marked == nil && errors.Is(err, os.ErrNotExist) {
+		return &WipedError{c.self, c.cfg.Dir} // before anything is made where a backup may be put
+	}
+	err := os.MkdirAll(log, 0o700)
+	if err != nil {
 		return fmt.Errorf("coordinator's folder: %w", err)
 	}
-	var err error
 	if c.signer, err = openSigner(filepath.Join(c.cfg.Dir, "head.json"), c.run, c.cfg.Key, c.mark); err != nil {
 		return err
 	}
